@@ -1,1 +1,7 @@
-//! placeholder
+//! The controller: what users declare, what it means for each switch, and how it gets there.
+//!
+//! Cores are pure functions over values (specs, graph, compile, diff); the store, the southbound client and the
+//! reconcile loops are the drivers around them.
+
+pub mod flow;
+pub mod problem;
