@@ -3,6 +3,8 @@
 //! A message enters as generated code ([`p4`], [`node`]), is checked against the pipeline's P4Info and becomes a
 //! vocabulary type ([`vocab`]); it leaves the same way back. Nothing here knows a table or a header field by name.
 
+pub mod bytes;
+pub mod schema;
 pub mod vocab;
 
 /// Generated code of the P4Runtime specification's packages.
@@ -12,6 +14,8 @@ pub mod p4 {
         missing_docs,
         clippy::all,
         clippy::pedantic,
+        clippy::allow_attributes_without_reason,
+        clippy::use_self,
         unreachable_pub,
         unused_qualifications,
         deprecated,
@@ -29,6 +33,8 @@ pub mod p4 {
             missing_docs,
             clippy::all,
             clippy::pedantic,
+            clippy::allow_attributes_without_reason,
+            clippy::use_self,
             unreachable_pub,
             unused_qualifications,
             deprecated,
@@ -49,6 +55,8 @@ pub mod google {
         missing_docs,
         clippy::all,
         clippy::pedantic,
+        clippy::allow_attributes_without_reason,
+        clippy::use_self,
         unreachable_pub,
         unused_qualifications,
         reason = "generated code"
@@ -65,6 +73,8 @@ pub mod node {
         missing_docs,
         clippy::all,
         clippy::pedantic,
+        clippy::allow_attributes_without_reason,
+        clippy::use_self,
         unreachable_pub,
         unused_qualifications,
         elided_lifetimes_in_paths,

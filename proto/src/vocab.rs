@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $inner:ty) => {
@@ -222,3 +223,30 @@ impl fmt::Display for MacAddr {
         write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
     }
 }
+
+impl FromStr for MacAddr {
+    type Err = ParseMacError;
+
+    /// Six pairs of hexadecimal digits with colons (or hyphens) between them.
+    fn from_str(text: &str) -> Result<Self, ParseMacError> {
+        let separator = if text.contains('-') { '-' } else { ':' };
+        let mut bytes = [0; 6];
+        let mut parts = text.split(separator);
+        for byte in &mut bytes {
+            let digits = parts.next().ok_or(ParseMacError)?;
+            if digits.len() != 2 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+                return Err(ParseMacError);
+            }
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| ParseMacError)?;
+        }
+        match parts.next() {
+            None => Ok(Self(bytes)),
+            Some(_) => Err(ParseMacError),
+        }
+    }
+}
+
+/// The text is no MAC address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a MAC address, for example 02:00:00:00:00:01")]
+pub struct ParseMacError;
