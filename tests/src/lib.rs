@@ -8,7 +8,9 @@ use serde_json::Value;
 
 /// The repository's root.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map_or_else(|| PathBuf::from("."), Path::to_path_buf)
 }
 
 /// A file of `topologies/`.
@@ -23,19 +25,33 @@ pub fn topology(name: &str) -> PathBuf {
 /// When it has not been built: a test that runs something else would prove nothing.
 pub fn weft_binary() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own path");
-    let beside = test.ancestors().nth(2).expect("a test lies in PROFILE/deps").join("weft");
-    assert!(beside.exists(), "{} is missing: build the weft package in this profile first", beside.display());
+    let beside = test
+        .ancestors()
+        .nth(2)
+        .expect("a test lies in PROFILE/deps")
+        .join("weft");
+    assert!(
+        beside.exists(),
+        "{} is missing: build the weft package in this profile first",
+        beside.display()
+    );
     beside
 }
 
 /// Runs `weft` to its end.
 pub fn weft<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
-    Command::new(weft_binary()).args(args).current_dir(root()).output().expect("the weft binary runs")
+    Command::new(weft_binary())
+        .args(args)
+        .current_dir(root())
+        .output()
+        .expect("the weft binary runs")
 }
 
 /// Whether namespaces and TAP devices can be made here. Says loudly when not, so that a skipped test is seen.
+#[expect(clippy::print_stdout, reason = "a skipped test has to be seen")]
 pub fn can_build_labs(test: &str) -> bool {
-    let allowed = std::fs::metadata("/proc/self").is_ok_and(|facts| std::os::unix::fs::MetadataExt::uid(&facts) == 0)
+    let allowed = std::fs::metadata("/proc/self")
+        .is_ok_and(|facts| std::os::unix::fs::MetadataExt::uid(&facts) == 0)
         && Path::new("/dev/net/tun").exists();
     if !allowed {
         println!("SKIPPED {test}: needs root and /dev/net/tun");
@@ -57,7 +73,13 @@ impl Lab {
     /// When the lab does not come up.
     pub fn up(file: &Path, name: &str) -> Self {
         let name = format!("{name}-{}", std::process::id());
-        let up = weft(["up".as_ref(), file.as_os_str(), "--detach".as_ref(), "--name".as_ref(), name.as_ref()]);
+        let up = weft([
+            "up".as_ref(),
+            file.as_os_str(),
+            "--detach".as_ref(),
+            "--name".as_ref(),
+            name.as_ref(),
+        ]);
         assert!(up.status.success(), "weft up failed: {}", text(&up));
         Self { name }
     }
@@ -69,12 +91,20 @@ impl Lab {
 
     /// Runs `weft COMMAND --lab NAME ARGS…`.
     pub fn weft<const N: usize>(&self, command: &str, args: [&str; N]) -> Output {
-        weft([command, "--lab", self.name.as_str()].into_iter().chain(args))
+        weft(
+            [command, "--lab", self.name.as_str()]
+                .into_iter()
+                .chain(args),
+        )
     }
 
     /// Runs a program in a host.
     pub fn exec<const N: usize>(&self, host: &str, program: [&str; N]) -> Output {
-        weft(["exec", "--lab", self.name.as_str(), host, "--"].into_iter().chain(program))
+        weft(
+            ["exec", "--lab", self.name.as_str(), host, "--"]
+                .into_iter()
+                .chain(program),
+        )
     }
 
     /// `weft status -o json`.
@@ -104,8 +134,13 @@ impl Lab {
     /// When the lab has no such process.
     pub fn pid(&self, role: &str) -> i64 {
         let status = self.status();
-        let processes = status["processes"].as_array().expect("status lists processes");
-        let process = processes.iter().find(|process| process["role"] == role).expect("the role exists");
+        let processes = status["processes"]
+            .as_array()
+            .expect("status lists processes");
+        let process = processes
+            .iter()
+            .find(|process| process["role"] == role)
+            .expect("the role exists");
         process["pid"].as_i64().expect("a pid is a number")
     }
 }
@@ -125,8 +160,13 @@ impl Drop for Lab {
 ///
 /// When the command failed or printed something else.
 pub fn json(output: &Output) -> Value {
-    assert!(output.status.success(), "the command failed: {}", text(output));
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("not JSON ({error}): {}", text(output)))
+    assert!(
+        output.status.success(),
+        "the command failed: {}",
+        text(output)
+    );
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("not JSON ({error}): {}", text(output)))
 }
 
 /// Everything a command said, for messages.
@@ -144,11 +184,17 @@ pub fn text(output: &Output) -> String {
 /// # Panics
 ///
 /// When it does not hold by the deadline.
-#[expect(clippy::disallowed_methods, reason = "a driver: it watches processes from outside")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a driver: it watches processes from outside"
+)]
 pub fn wait_for(what: &str, deadline: Duration, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < deadline, "{what}: not within {deadline:?}");
+        assert!(
+            start.elapsed() < deadline,
+            "{what}: not within {deadline:?}"
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -1,5 +1,7 @@
 //! What happens to a lab when things die, and how two labs live side by side.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::process::Command;
 use std::time::Duration;
 
@@ -8,20 +10,31 @@ use weft_tests::{Lab, can_build_labs, json, text, topology, wait_for, weft};
 const SOON: Duration = Duration::from_secs(10);
 
 fn kill_hard(pid: i64) {
-    let killed = Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap();
+    let killed = Command::new("kill")
+        .args(["-KILL", &pid.to_string()])
+        .status()
+        .unwrap();
     assert!(killed.success());
 }
 
 fn is_running(pid: i64) -> bool {
     // A zombie has ended: only its parent has not looked yet.
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with('Z'))
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        !stat
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .trim_start()
+            .starts_with('Z')
+    })
 }
 
 fn network_namespaces() -> usize {
     let mut seen = std::collections::BTreeSet::new();
     for process in std::fs::read_dir("/proc").unwrap().flatten() {
-        let Ok(fds) = std::fs::read_dir(process.path().join("fd")) else { continue };
+        let Ok(fds) = std::fs::read_dir(process.path().join("fd")) else {
+            continue;
+        };
         for fd in fds.flatten() {
             if let Ok(target) = std::fs::read_link(fd.path())
                 && target.to_string_lossy().starts_with("net:[")
@@ -37,7 +50,9 @@ fn network_namespaces() -> usize {
 }
 
 fn pings(lab: &Lab, from: &str, address: &str) -> bool {
-    lab.exec(from, ["ping", "-c1", "-W1", address]).status.success()
+    lab.exec(from, ["ping", "-c1", "-W1", address])
+        .status
+        .success()
 }
 
 #[test]
@@ -59,9 +74,18 @@ fn killing_the_data_plane_leaves_nothing_and_the_lab_comes_up_again() {
         !is_running(dataplane) && !is_running(controller) && sleeper.try_wait().unwrap().is_some()
     });
     let labs = json(&weft(["labs", "-o", "json"]));
-    assert!(!labs.to_string().contains(lab.name()), "a dead lab is listed: {labs}");
+    assert!(
+        !labs.to_string().contains(lab.name()),
+        "a dead lab is listed: {labs}"
+    );
 
-    let up = weft(["up".as_ref(), topology("two-hosts").as_os_str(), "--detach".as_ref(), "--name".as_ref(), lab.name().as_ref()]);
+    let up = weft([
+        "up".as_ref(),
+        topology("two-hosts").as_os_str(),
+        "--detach".as_ref(),
+        "--name".as_ref(),
+        lab.name().as_ref(),
+    ]);
     assert!(up.status.success(), "{}", text(&up));
     assert!(pings(&lab, "alice", "10.0.0.2"));
 }
@@ -86,8 +110,14 @@ fn taking_a_lab_down_leaves_no_namespace() {
     drop(lab);
     wait_for("the data plane ends", SOON, || !is_running(dataplane));
     for process in std::fs::read_dir("/proc").unwrap().flatten() {
-        let Ok(own) = std::fs::read_link(process.path().join("ns/net")) else { continue };
-        assert!(!links.contains(&own), "{} still lives in a host of the lab", process.path().display());
+        let Ok(own) = std::fs::read_link(process.path().join("ns/net")) else {
+            continue;
+        };
+        assert!(
+            !links.contains(&own),
+            "{} still lives in a host of the lab",
+            process.path().display()
+        );
     }
 }
 
@@ -98,10 +128,26 @@ fn traffic_survives_the_controller_and_its_restart_writes_nothing() {
     }
     let lab = Lab::up(&topology("leaf-spine"), "kill-ctl");
     let addresses = lab.get("/v1/hosts/h8")["addresses"].to_string();
-    let address = addresses.trim_matches(|c: char| !c.is_ascii_digit()).split('/').next().unwrap().to_owned();
+    let address = addresses
+        .trim_matches(|c: char| !c.is_ascii_digit())
+        .split('/')
+        .next()
+        .unwrap()
+        .to_owned();
     let before = lab.pid("controller");
     let mut ping = Command::new(weft_tests::weft_binary())
-        .args(["exec", "--lab", lab.name(), "h1", "--", "ping", "-i0.01", "-c150", "-q", &address])
+        .args([
+            "exec",
+            "--lab",
+            lab.name(),
+            "h1",
+            "--",
+            "ping",
+            "-i0.01",
+            "-c150",
+            "-q",
+            &address,
+        ])
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
@@ -111,7 +157,11 @@ fn traffic_survives_the_controller_and_its_restart_writes_nothing() {
         status.status.success() && {
             let status = json(&status);
             status["phase"] == "ready"
-                && status["processes"].as_array().unwrap().iter().any(|p| p["role"] == "controller" && p["pid"] != before)
+                && status["processes"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .any(|p| p["role"] == "controller" && p["pid"] != before)
         }
     });
     assert!(ping.wait().unwrap().success());
@@ -121,9 +171,17 @@ fn traffic_survives_the_controller_and_its_restart_writes_nothing() {
 
     let metrics = lab.api("GET", "/metrics", None);
     let metrics = String::from_utf8(metrics.stdout).unwrap();
-    let writes: Vec<_> = metrics.lines().filter(|line| line.starts_with("weft_switch_writes_total{")).collect();
+    let writes: Vec<_> = metrics
+        .lines()
+        .filter(|line| line.starts_with("weft_switch_writes_total{"))
+        .collect();
     assert_eq!(writes.len(), 6, "one line for each switch: {metrics}");
-    assert!(writes.iter().all(|line| line.ends_with(" 0") || line.ends_with(" 0.0")), "{writes:#?}");
+    assert!(
+        writes
+            .iter()
+            .all(|line| line.ends_with(" 0") || line.ends_with(" 0.0")),
+        "{writes:#?}"
+    );
 }
 
 #[test]
@@ -131,9 +189,15 @@ fn two_labs_with_equal_addresses_do_not_meet() {
     if !can_build_labs("two_labs") {
         return;
     }
-    let (one, two) = (Lab::up(&topology("two-hosts"), "one"), Lab::up(&topology("two-hosts"), "two"));
+    let (one, two) = (
+        Lab::up(&topology("two-hosts"), "one"),
+        Lab::up(&topology("two-hosts"), "two"),
+    );
     assert!(pings(&one, "alice", "10.0.0.2") && pings(&two, "alice", "10.0.0.2"));
-    let mac = |lab: &Lab| lab.exec("bob", ["cat", "/sys/class/net/eth0/address"]).stdout;
+    let mac = |lab: &Lab| {
+        lab.exec("bob", ["cat", "/sys/class/net/eth0/address"])
+            .stdout
+    };
     assert_ne!(mac(&one), mac(&two));
     drop(one);
     assert!(pings(&two, "alice", "10.0.0.2"));
@@ -145,8 +209,15 @@ fn exec_gives_the_exit_status_of_the_program() {
         return;
     }
     let lab = Lab::up(&topology("two-hosts"), "exec");
-    assert_eq!(lab.exec("alice", ["sh", "-c", "exit 7"]).status.code(), Some(7));
+    assert_eq!(
+        lab.exec("alice", ["sh", "-c", "exit 7"]).status.code(),
+        Some(7)
+    );
     let unknown = lab.exec("alcie", ["true"]);
     assert!(unknown.status.code().unwrap() >= 64);
-    assert!(text(&unknown).contains("alice"), "no suggestion: {}", text(&unknown));
+    assert!(
+        text(&unknown).contains("alice"),
+        "no suggestion: {}",
+        text(&unknown)
+    );
 }

@@ -7,7 +7,15 @@ use weft_tests::{can_build_labs, json, text, topology, weft};
 fn run(name: &str, extra: &[&str]) -> Value {
     let lab = format!("{name}-{}-{}", extra.len(), std::process::id());
     let file = topology(name);
-    let args = ["test", file.to_str().unwrap(), "--name", &lab, "-o", "json"];
+    let args = [
+        "test",
+        file.to_str()
+            .expect("the repository lies under a UTF-8 path"),
+        "--name",
+        &lab,
+        "-o",
+        "json",
+    ];
     let output = weft(args.iter().copied().chain(extra.iter().copied()));
     let report = json(&output);
     assert_eq!(report["topology"], name, "{}", text(&output));
