@@ -4,4 +4,7 @@
 //! reconcile loops are the drivers around them.
 
 pub mod flow;
+pub mod model;
 pub mod problem;
+pub mod quantity;
+pub mod spec;

@@ -1,0 +1,174 @@
+//! What users declare: one type for each resource, the same in YAML, REST and the store.
+//!
+//! A spec says what was written and nothing more: ranges are not expanded, defaults are not filled in, references may
+//! dangle. [`expand`](crate::expand) turns a whole [`Document`] into a [`Model`](crate::model::Model).
+
+pub mod link;
+pub mod node;
+pub mod test;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+pub use self::link::{Distribution, EndpointSpec, ImpairSpec, LinkSpec, LinkState, Queue};
+pub use self::node::{
+    InterfaceSpec, ListenSpec, NodeKind, NodeSpec, PortKindSpec, ReadySpec, RunSpec,
+};
+pub use self::test::{
+    Connect, Expect, HttpProbe, Mode, PathExpect, PingProbe, RttExpect, SpreadExpect, StreamProbe,
+    TestSpec,
+};
+
+use crate::quantity::TimeSpan;
+
+/// A topology file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Document {
+    /// The lab's name; the file's name where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Seeds everything random.
+    #[serde(default)]
+    pub seed: u64,
+    /// Nodes and links.
+    pub topology: TopologySpec,
+    /// The controller's settings.
+    #[serde(default)]
+    pub controller: ControllerSpec,
+    /// The data plane's settings.
+    #[serde(default)]
+    pub dataplane: DataplaneSpec,
+    /// What the file expects of the lab.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tests: Vec<TestSpec>,
+    /// Claims about all packets; reported as skipped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verify: Vec<serde_json::Value>,
+}
+
+/// Nodes and links, in the shape of containerlab's files.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TopologySpec {
+    /// Settings of every node, the weakest.
+    #[serde(default)]
+    pub defaults: NodeSpec,
+    /// Settings of every node of a kind.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub kinds: IndexMap<String, NodeSpec>,
+    /// Settings of every node of a group.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub groups: IndexMap<String, NodeSpec>,
+    /// Nodes by name; a name may be a range, `h[1-8]`.
+    #[serde(default)]
+    pub nodes: IndexMap<String, NodeSpec>,
+    /// Links.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<LinkSpec>,
+}
+
+/// The controller's settings.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ControllerSpec {
+    /// Who forwards.
+    #[serde(default)]
+    pub fabric: FabricSpec,
+}
+
+/// Who decides how packets are forwarded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum FabricSpec {
+    /// The controller.
+    #[default]
+    Auto,
+    /// Nobody: every hop is programmed by hand.
+    None,
+}
+
+/// The data plane's settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct DataplaneSpec {
+    /// Data threads, 1 to 64.
+    pub workers: u16,
+    /// How long a data thread polls before it sleeps.
+    pub spin: TimeSpan,
+    /// Whether frames may reach hosts with unfinished checksums and as whole super-packets.
+    pub offloads: bool,
+}
+
+impl Default for DataplaneSpec {
+    fn default() -> Self {
+        Self {
+            workers: 1,
+            spin: TimeSpan(0),
+            offloads: true,
+        }
+    }
+}
+
+/// One value or a list of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OneOrMany<T>(pub Vec<T>);
+
+impl<T> Default for OneOrMany<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> OneOrMany<T> {
+    /// Whether nothing was given.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The values.
+    pub fn iter(&self) -> std::slice::Iter<'_, T> {
+        self.0.iter()
+    }
+}
+
+impl<T: Serialize> Serialize for OneOrMany<T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.as_slice() {
+            [one] => one.serialize(serializer),
+            many => many.serialize(serializer),
+        }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor<T>(std::marker::PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> serde::de::Visitor<'de> for Visitor<T> {
+            type Value = OneOrMany<T>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("one value or a list")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                T::deserialize(serde::de::value::StrDeserializer::new(text))
+                    .map(|one| OneOrMany(vec![one]))
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(
+                self,
+                mut seq: A,
+            ) -> Result<Self::Value, A::Error> {
+                let mut many = Vec::new();
+                while let Some(one) = seq.next_element()? {
+                    many.push(one);
+                }
+                Ok(OneOrMany(many))
+            }
+        }
+
+        deserializer.deserialize_any(Visitor(std::marker::PhantomData))
+    }
+}
