@@ -17,11 +17,22 @@
 //! | `std.instance` | 16 | egress only: the replica's instance, 0 for unicast |
 //! | `std.packet_length` | 32 | bytes from the first header as received, of the whole frame, super-packet or not |
 //! | `std.wire_length` | 32 | largest wire segment's bytes; equals `packet_length` unless the packet is a super-packet |
+//! | `std.l3` | 1 | the packet entered by a layer-3 port: it starts with its IP header |
+//! | `std.egress_l3` | 1 | egress only: this copy leaves by a layer-3 port |
+//!
+//! They are read only.
 //!
 //! # Verdict
 //!
 //! Ingress decides a verdict with [`Op::Output`], [`Op::Multicast`], [`Op::Flood`] or [`Op::Drop`]; the last one
-//! wins. A packet that leaves ingress without one is dropped as `no-verdict`. Egress runs once for each copy.
+//! wins. A packet that leaves ingress without one is dropped as `no-verdict`, unless [`Op::ToController`] took it.
+//! Egress runs once for each copy; the only verdict there is [`Op::Drop`].
+//!
+//! # Sizes
+//!
+//! A packet counts as it was received. Its bytes run from the customer's destination MAC to the payload's end, over
+//! all wire segments: headers named in [`Pipeline::uncounted_instances`] are left out. The MTU of the egress port bounds
+//! the customer's IP packet in its largest wire segment: headers in [`Pipeline::link_instances`] are left out, too.
 
 use std::collections::BTreeMap;
 
@@ -64,6 +75,12 @@ pub struct Pipeline {
     /// Checksums that are kept right while covered fields change.
     #[serde(default)]
     pub checksums: Vec<Checksum>,
+    /// Instances and stacks that neither counters nor MTU count: what the fabric put in front of a customer's frame.
+    #[serde(default)]
+    pub uncounted_instances: Vec<String>,
+    /// Instances and stacks that counters count and the MTU does not: the customer's Ethernet header and tags.
+    #[serde(default)]
+    pub link_instances: Vec<String>,
     /// Metadata of a packet-in, filled from the fields named.
     #[serde(default)]
     pub packet_in: Vec<ControllerField>,
@@ -207,15 +224,15 @@ pub enum Expr {
     /// 1 bit: whether an instance (or `stack[i]`) is valid.
     Valid(String),
     /// An operator on one operand.
-    Unary(UnaryOp, Box<Expr>),
+    Unary(UnaryOp, Box<Self>),
     /// An operator on two operands.
-    Binary(BinaryOp, Box<Expr>, Box<Expr>),
+    Binary(BinaryOp, Box<Self>, Box<Self>),
     /// Zero-extends or truncates.
     Cast {
         /// The new width.
         bits: u16,
         /// What is cast.
-        value: Box<Expr>,
+        value: Box<Self>,
     },
     /// A deterministic hash over fields, salted for each switch.
     Hash {
@@ -363,10 +380,10 @@ pub enum Op {
         /// One bit.
         cond: Expr,
         /// When it is 1.
-        then: Vec<Op>,
+        then: Vec<Self>,
         /// When it is 0.
         #[serde(default)]
-        otherwise: Vec<Op>,
+        otherwise: Vec<Self>,
     },
     /// Ends this control (ingress or egress) at once.
     Exit,

@@ -2,5 +2,15 @@
 //!
 //! A switch executes a pipeline program ([`ir`]) that was pushed to it. The core is plain state machines: bytes and
 //! `now` in, packets and events out; sockets, clocks and threads live in drivers around it.
+//!
+//! [`ir::Pipeline`] is checked and compiled to a [`program::Program`]; a [`state::State`] holds its tables' entries; a
+//! [`datapath::Datapath`] runs both over packets.
 
+pub mod datapath;
+pub mod drops;
 pub mod ir;
+pub mod packet;
+pub mod ports;
+pub mod program;
+pub mod state;
+pub mod vnet;
