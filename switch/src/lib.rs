@@ -6,10 +6,14 @@
 //! [`ir::Pipeline`] is checked and compiled to a [`program::Program`]; a [`state::State`] holds its tables' entries; a
 //! [`datapath::Datapath`] runs both over packets.
 
+pub mod counters;
 pub mod datapath;
 pub mod drops;
+pub mod host;
 pub mod ir;
 pub mod packet;
+pub mod patch;
+pub mod port;
 pub mod ports;
 pub mod program;
 pub mod state;

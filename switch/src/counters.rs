@@ -1,0 +1,96 @@
+//! Counters of a port, written by workers and read by everybody.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Slots for drop reasons; the pipeline's reasons beyond them share the last one.
+const REASONS: usize = 96;
+
+/// What passed through a port since it exists.
+#[derive(Debug)]
+pub struct PortCounters {
+    rx: Direction,
+    tx: Direction,
+    drops: Box<[AtomicU64]>,
+}
+
+#[derive(Debug, Default)]
+struct Direction {
+    packets: AtomicU64,
+    bytes: AtomicU64,
+    frames: AtomicU64,
+}
+
+/// One reading of one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Wire segments.
+    pub packets: u64,
+    /// Bytes of those segments, headers included.
+    pub bytes: u64,
+    /// What crossed the device: a super-packet is one frame.
+    pub frames: u64,
+}
+
+impl Default for PortCounters {
+    fn default() -> Self {
+        Self {
+            rx: Direction::default(),
+            tx: Direction::default(),
+            drops: (0..REASONS).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+}
+
+impl Direction {
+    fn add(&self, packets: u64, bytes: u64) {
+        self.packets.fetch_add(packets, Relaxed);
+        self.bytes.fetch_add(bytes, Relaxed);
+        self.frames.fetch_add(1, Relaxed);
+    }
+
+    fn read(&self) -> Traffic {
+        Traffic {
+            packets: self.packets.load(Relaxed),
+            bytes: self.bytes.load(Relaxed),
+            frames: self.frames.load(Relaxed),
+        }
+    }
+}
+
+impl PortCounters {
+    /// Counts one frame that entered.
+    pub(crate) fn received(&self, packets: u64, bytes: u64) {
+        self.rx.add(packets, bytes);
+    }
+
+    /// Counts one frame that left.
+    pub(crate) fn sent(&self, packets: u64, bytes: u64) {
+        self.tx.add(packets, bytes);
+    }
+
+    /// Counts one frame that entered here and was dropped for the reason with this number.
+    pub(crate) fn dropped(&self, reason: u16) {
+        let slot = usize::from(reason).min(REASONS - 1);
+        if let Some(counter) = self.drops.get(slot) {
+            counter.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// What entered.
+    pub fn rx(&self) -> Traffic {
+        self.rx.read()
+    }
+
+    /// What left.
+    pub fn tx(&self) -> Traffic {
+        self.tx.read()
+    }
+
+    /// Drops by reason number, without those that never happened.
+    pub fn drops(&self) -> impl Iterator<Item = (u16, u64)> {
+        (0u16..)
+            .zip(&self.drops)
+            .map(|(reason, count)| (reason, count.load(Relaxed)))
+            .filter(|&(_, count)| count > 0)
+    }
+}

@@ -1,0 +1,293 @@
+//! System calls that neither the standard library nor the `tun` crate wraps: epoll, eventfd, and the ioctls that a
+//! TAP device with a virtio-net header needs. The only module where `unsafe` is allowed.
+//!
+//! Reads and writes of frames need none of it: `std::fs::File` does `readv` and `writev`.
+#![expect(
+    unsafe_code,
+    reason = "system calls without a safe wrapper; each block says why it is sound"
+)]
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::time::Duration;
+
+use weft_proto::vocab::MacAddr;
+
+/// `TUNSETOFFLOAD`: the reader takes partial checksums.
+pub const OFFLOAD_CSUM: u32 = 0x01;
+/// `TUNSETOFFLOAD`: the reader takes TCP over IPv4 super-packets.
+pub const OFFLOAD_TSO4: u32 = 0x02;
+/// `TUNSETOFFLOAD`: the reader takes TCP over IPv6 super-packets.
+pub const OFFLOAD_TSO6: u32 = 0x04;
+/// `TUNSETOFFLOAD`: super-packets may carry ECN's CWR.
+pub const OFFLOAD_TSO_ECN: u32 = 0x08;
+/// `TUNSETOFFLOAD`: the reader takes UDP over IPv4 super-packets.
+pub const OFFLOAD_USO4: u32 = 0x20;
+/// `TUNSETOFFLOAD`: the reader takes UDP over IPv6 super-packets.
+pub const OFFLOAD_USO6: u32 = 0x40;
+
+const TUNSETOFFLOAD: libc::Ioctl = 0x4004_54d0;
+const TUNSETVNETHDRSZ: libc::Ioctl = 0x4004_54d8;
+const TUNSETCARRIER: libc::Ioctl = 0x4004_54e2;
+
+/// Turns a failed call's -1 into the thread's error.
+fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(result)
+}
+
+/// Takes the descriptor out of a device of the `tun` crate and makes it non-blocking.
+///
+/// # Errors
+/// Those of `fcntl`.
+pub fn into_nonblocking_file(device: tun::Device) -> io::Result<File> {
+    // SAFETY: `into_raw_fd` gives the descriptor up, so the file is its only owner.
+    let file = unsafe { File::from_raw_fd(device.into_raw_fd()) };
+    // SAFETY: the descriptor is open, and F_GETFL takes no pointer.
+    let flags = check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFL) })?;
+    // SAFETY: the descriptor is open, and F_SETFL takes no pointer.
+    check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) })?;
+    Ok(file)
+}
+
+/// Sets the size of the virtio-net header in front of each frame.
+///
+/// # Errors
+/// Those of the ioctl `TUNSETVNETHDRSZ`.
+pub fn set_vnet_header_size(device: &impl AsRawFd, size: i32) -> io::Result<()> {
+    // SAFETY: the kernel reads one int through the pointer, which outlives the call.
+    check(unsafe { libc::ioctl(device.as_raw_fd(), TUNSETVNETHDRSZ, &raw const size) })?;
+    Ok(())
+}
+
+/// Says which offloads the reader of the descriptor takes; it holds for the device.
+///
+/// # Errors
+/// Those of the ioctl `TUNSETOFFLOAD`: `EINVAL` where the kernel does not know the combination.
+pub fn set_offload(device: &impl AsRawFd, mask: u32) -> io::Result<()> {
+    // SAFETY: the argument is a number, the kernel follows no pointer.
+    check(unsafe { libc::ioctl(device.as_raw_fd(), TUNSETOFFLOAD, libc::c_ulong::from(mask)) })?;
+    Ok(())
+}
+
+/// Plugs or unplugs the device's cable, as its owner sees it.
+///
+/// # Errors
+/// Those of the ioctl `TUNSETCARRIER`: `EINVAL` where the device is not up.
+pub fn set_carrier(device: &impl AsRawFd, plugged: bool) -> io::Result<()> {
+    let value = libc::c_int::from(plugged);
+    // SAFETY: the kernel reads one int through the pointer, which outlives the call.
+    check(unsafe { libc::ioctl(device.as_raw_fd(), TUNSETCARRIER, &raw const value) })?;
+    Ok(())
+}
+
+/// Sets the device's MAC address through its descriptor, in whatever namespace the device is.
+///
+/// # Errors
+/// Those of the ioctl `SIOCSIFHWADDR`.
+pub fn set_hardware_address(device: &impl AsRawFd, mac: MacAddr) -> io::Result<()> {
+    // SAFETY: an all-zero `ifreq` is a valid value: an empty name and zeroed plain data.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    let mut address = libc::sockaddr {
+        sa_family: libc::ARPHRD_ETHER,
+        sa_data: [0; 14],
+    };
+    for (to, from) in address.sa_data.iter_mut().zip(mac.0) {
+        *to = libc::c_char::from_ne_bytes([from]);
+    }
+    request.ifr_ifru.ifru_hwaddr = address;
+    // SAFETY: the kernel reads one `ifreq` through the pointer, which outlives the call.
+    check(unsafe {
+        libc::ioctl(
+            device.as_raw_fd(),
+            libc::SIOCSIFHWADDR as libc::Ioctl,
+            &raw const request,
+        )
+    })?;
+    Ok(())
+}
+
+/// A set of descriptors that are watched for input, level-triggered.
+#[derive(Debug)]
+pub struct Epoll {
+    fd: OwnedFd,
+}
+
+/// Room for what one [`Epoll::wait`] reports.
+pub struct Events {
+    raw: Vec<libc::epoll_event>,
+    count: usize,
+}
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Events")
+            .field("room", &self.raw.len())
+            .field("count", &self.count)
+            .finish()
+    }
+}
+
+impl Events {
+    /// Room for `count` events, at least one.
+    pub fn with_room(count: usize) -> Self {
+        Self {
+            raw: vec![libc::epoll_event { events: 0, u64: 0 }; count.max(1)],
+            count: 0,
+        }
+    }
+
+    /// Number of descriptors that were reported.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The token of the reported descriptor `index`.
+    ///
+    /// # Panics
+    /// When `index` is not below [`Self::count`].
+    pub fn token(&self, index: usize) -> u64 {
+        self.raw[..self.count][index].u64
+    }
+}
+
+impl Epoll {
+    /// An empty set.
+    ///
+    /// # Errors
+    /// Those of `epoll_create1`.
+    pub fn new() -> io::Result<Self> {
+        // SAFETY: takes no pointer.
+        let fd = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
+        // SAFETY: the descriptor was just made and has no other owner.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(Self { fd })
+    }
+
+    /// Watches `fd` for input and reports it as `token`.
+    ///
+    /// # Errors
+    /// Those of `epoll_ctl`.
+    pub fn add(&self, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
+        let mut event = libc::epoll_event {
+            events: libc::EPOLLIN as u32,
+            u64: token,
+        };
+        // SAFETY: both descriptors are open, and the kernel reads one event through the pointer.
+        check(unsafe {
+            libc::epoll_ctl(
+                self.fd.as_raw_fd(),
+                libc::EPOLL_CTL_ADD,
+                fd.as_raw_fd(),
+                &raw mut event,
+            )
+        })?;
+        Ok(())
+    }
+
+    /// Watches `fd` no longer.
+    ///
+    /// # Errors
+    /// Those of `epoll_ctl`.
+    pub fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        // SAFETY: both descriptors are open; the event may be null for this operation.
+        check(unsafe {
+            libc::epoll_ctl(
+                self.fd.as_raw_fd(),
+                libc::EPOLL_CTL_DEL,
+                fd.as_raw_fd(),
+                std::ptr::null_mut(),
+            )
+        })?;
+        Ok(())
+    }
+
+    /// Waits for input; `None` waits without end. An interrupted wait reports nothing.
+    ///
+    /// # Errors
+    /// Those of `epoll_wait`, but `EINTR`.
+    pub fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        let timeout = timeout.map_or(-1, |timeout| {
+            libc::c_int::try_from(timeout.as_millis()).unwrap_or(libc::c_int::MAX)
+        });
+        let room = libc::c_int::try_from(events.raw.len()).unwrap_or(libc::c_int::MAX);
+        events.count = 0;
+        // SAFETY: the kernel writes at most `room` events, and the vector holds as many.
+        let result = check(unsafe {
+            libc::epoll_wait(self.fd.as_raw_fd(), events.raw.as_mut_ptr(), room, timeout)
+        });
+        match result {
+            Ok(count) => {
+                events.count = usize::try_from(count).unwrap_or(0);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A counter in the kernel that wakes an [`Epoll`].
+#[derive(Debug)]
+pub struct EventFd {
+    file: File,
+}
+
+impl EventFd {
+    /// A counter at zero.
+    ///
+    /// # Errors
+    /// Those of `eventfd`.
+    pub fn new() -> io::Result<Self> {
+        // SAFETY: takes no pointer.
+        let fd = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
+        // SAFETY: the descriptor was just made and has no other owner.
+        let file = unsafe { File::from_raw_fd(fd) };
+        Ok(Self { file })
+    }
+
+    /// Wakes whoever watches it. A counter that is full already wakes, so that error is none.
+    pub fn signal(&self) {
+        let _full = (&self.file).write(&1u64.to_ne_bytes());
+    }
+
+    /// Sets the counter back to zero.
+    pub fn clear(&self) {
+        let mut counter = [0; 8];
+        let _empty = (&self.file).read(&mut counter);
+    }
+
+    /// The descriptor to watch.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        std::os::fd::AsFd::as_fd(&self.file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eventfd_wakes_an_epoll_until_it_is_cleared() {
+        let epoll = Epoll::new().unwrap();
+        let event = EventFd::new().unwrap();
+        epoll.add(event.as_fd(), 7).unwrap();
+        let mut events = Events::with_room(4);
+        epoll.wait(&mut events, Some(Duration::ZERO)).unwrap();
+        assert_eq!(events.count(), 0);
+        event.signal();
+        event.signal();
+        epoll.wait(&mut events, None).unwrap();
+        assert_eq!((events.count(), events.token(0)), (1, 7));
+        event.clear();
+        epoll.wait(&mut events, Some(Duration::ZERO)).unwrap();
+        assert_eq!(events.count(), 0);
+        event.signal();
+        epoll.remove(event.as_fd()).unwrap();
+        epoll.wait(&mut events, Some(Duration::ZERO)).unwrap();
+        assert_eq!(events.count(), 0);
+    }
+}
