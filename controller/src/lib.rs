@@ -4,7 +4,10 @@
 //! reconcile loops are the drivers around them.
 
 pub mod flow;
+pub mod handle;
 pub mod model;
 pub mod problem;
 pub mod quantity;
 pub mod spec;
+pub mod status;
+pub mod store;

@@ -1,0 +1,346 @@
+//! The way into a running controller: what the API, the command line and tests call.
+//!
+//! Reads answer from what the controller knows now. Writes are sent to its one writer, which validates, stores and
+//! compiles; they return when the store has them, and [`Handle::wait_realized`] returns when the switch has them too.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+use weft_proto::schema::Schema;
+
+use crate::flow::FlowSpec;
+use crate::problem::FieldError;
+use crate::status::{
+    DataplaneAddress, FlowView, HostView, LinkView, Metrics, OperState, PortCounters, PortView,
+    SwitchView, TopologyView,
+};
+use crate::store::{Revision, StoreError};
+
+mod shared;
+
+pub(crate) use shared::{Flow, Shared, State, SwitchEntry};
+
+/// A clone of it is the same controller.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+/// A write on its way to the controller's writer.
+#[derive(Debug)]
+pub(crate) enum Command {
+    PutFlow(PutFlow, oneshot::Sender<Result<PutFlowAnswer, HandleError>>),
+    DeleteFlow(
+        DeleteFlow,
+        oneshot::Sender<Result<DeleteAnswer, HandleError>>,
+    ),
+    PutLinkState(PutLinkState, oneshot::Sender<Result<LinkView, HandleError>>),
+}
+
+/// Who writes, and under which conditions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WriteContext {
+    /// Who will own what is made.
+    pub owner: String,
+    /// The revisions of the object that the writer accepts (`If-Match`); `None`: any, or none.
+    pub if_match: Option<IfMatch>,
+    /// Refuse when the object exists (`If-None-Match: *`).
+    pub only_create: bool,
+    /// Validate, compile and compare only.
+    pub dry_run: bool,
+    /// Take over what another owner made.
+    pub force: bool,
+}
+
+/// The `If-Match` condition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IfMatch {
+    /// The object exists.
+    Any,
+    /// The object's revision is one of these.
+    OneOf(Vec<Revision>),
+}
+
+/// A flow to declare.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PutFlow {
+    /// The switch.
+    pub switch: String,
+    /// The flow's name.
+    pub name: String,
+    /// What it says.
+    pub spec: FlowSpec,
+    /// Who writes, and how.
+    pub context: WriteContext,
+}
+
+/// A flow to delete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeleteFlow {
+    /// The switch.
+    pub switch: String,
+    /// The flow's name.
+    pub name: String,
+    /// Who writes, and how.
+    pub context: WriteContext,
+}
+
+/// A link's declared state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PutLinkState {
+    /// The link's name, or one of its endpoints as `node:interface`.
+    pub link: String,
+    /// Up or down.
+    pub state: OperState,
+    /// Who writes, and how.
+    pub context: WriteContext,
+}
+
+/// What a write did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteOutcome {
+    /// The object is new.
+    Created,
+    /// The object changed.
+    Updated,
+    /// It said this already.
+    Unchanged,
+}
+
+/// Numbers of objects that a write adds, changes, removes, and leaves alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Diff {
+    /// New.
+    pub add: usize,
+    /// Changed.
+    pub change: usize,
+    /// Removed.
+    pub remove: usize,
+    /// As they were.
+    pub unchanged: usize,
+}
+
+/// Answer to [`Handle::put_flow`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct PutFlowAnswer {
+    /// The flow as it is, or would be, stored.
+    pub flow: FlowView,
+    /// What the write did, or would do.
+    pub outcome: WriteOutcome,
+    /// Table entries on the switch that the write adds, changes and removes.
+    pub diff: Diff,
+}
+
+/// Answer to [`Handle::delete_flow`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeleteAnswer {
+    /// The revision without the object.
+    pub revision: Revision,
+    /// Table entries on the switch that the write removes.
+    pub diff: Diff,
+}
+
+/// Which flows [`Handle::flows`] lists.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FlowFilter {
+    /// Those of one switch.
+    pub switch: Option<String>,
+    /// Those of one owner.
+    pub owner: Option<String>,
+    /// Those with these labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Why a call did nothing.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum HandleError {
+    /// There is no such thing.
+    #[error("no {kind} {name}")]
+    NotFound {
+        /// `switch`, `flow`, …
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// The body does not fit.
+    #[error("{} mistakes in the body", errors.len())]
+    Invalid {
+        /// Each mistake.
+        errors: Vec<FieldError>,
+    },
+    /// `If-Match` or `If-None-Match` did not hold.
+    #[error("the object is at another revision")]
+    PreconditionFailed {
+        /// The object's revision; `None`: it does not exist.
+        current: Option<Revision>,
+    },
+    /// Somebody else made the object.
+    #[error("{name} is owned by {owner}")]
+    OwnedByOther {
+        /// The object.
+        name: String,
+        /// Its owner.
+        owner: String,
+    },
+    /// Another object says something else about the same packets.
+    #[error("{detail}")]
+    Conflict {
+        /// What clashes.
+        detail: String,
+        /// The other object.
+        with: String,
+    },
+    /// The store failed.
+    #[error("not stored")]
+    Store(#[from] StoreError),
+    /// The switch is away, or did not answer.
+    #[error("{switch} does not answer: {detail}")]
+    SwitchUnavailable {
+        /// The switch.
+        switch: String,
+        /// What happened.
+        detail: String,
+    },
+    /// The controller is ending.
+    #[error("the controller is ending")]
+    Stopped,
+}
+
+impl Handle {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Nodes and links.
+    pub fn topology(&self) -> TopologyView {
+        self.shared.topology()
+    }
+
+    /// The newest revision that this controller knows.
+    pub fn revision(&self) -> Revision {
+        self.shared.revision()
+    }
+
+    /// All switches, by name.
+    pub fn switches(&self) -> Vec<SwitchView> {
+        self.shared.switches()
+    }
+
+    /// One switch.
+    pub fn switch(&self, name: &str) -> Result<SwitchView, HandleError> {
+        self.shared.switch(name)
+    }
+
+    /// Where the data plane's P4Runtime server is.
+    pub fn dataplane_address(&self) -> DataplaneAddress {
+        self.shared.address.clone()
+    }
+
+    /// The ports of a switch by number, without counters.
+    pub fn ports(&self, switch: &str) -> Result<Vec<PortView>, HandleError> {
+        self.shared.ports(switch)
+    }
+
+    /// Counters of all ports of a switch by port number, asked from the switch.
+    pub async fn port_counters(
+        &self,
+        switch: &str,
+    ) -> Result<BTreeMap<u32, PortCounters>, HandleError> {
+        self.shared.port_counters(switch).await
+    }
+
+    /// All links, by name.
+    pub fn links(&self) -> Vec<LinkView> {
+        self.shared.links()
+    }
+
+    /// One link, by its name or by either endpoint `node:interface`.
+    pub fn link(&self, name: &str) -> Result<LinkView, HandleError> {
+        self.shared.link(name)
+    }
+
+    /// All hosts, by name.
+    pub fn hosts(&self) -> Vec<HostView> {
+        self.shared.hosts()
+    }
+
+    /// One host.
+    pub fn host(&self, name: &str) -> Result<HostView, HandleError> {
+        self.shared.host(name)
+    }
+
+    /// What a switch's pipeline can match and do.
+    pub fn pipeline(&self, switch: &str) -> Result<Arc<Schema>, HandleError> {
+        self.shared.pipeline(switch)
+    }
+
+    /// Flows by switch and name, without counters.
+    pub fn flows(&self, filter: &FlowFilter) -> Vec<FlowView> {
+        self.shared.flows(filter)
+    }
+
+    /// One flow, without counters.
+    pub fn flow(&self, switch: &str, name: &str) -> Result<FlowView, HandleError> {
+        self.shared.flow(switch, name)
+    }
+
+    /// One flow with its live counters; they are left out when the switch does not answer.
+    pub async fn flow_with_counters(
+        &self,
+        switch: &str,
+        name: &str,
+    ) -> Result<FlowView, HandleError> {
+        self.shared.flow_with_counters(switch, name).await
+    }
+
+    /// Declares a flow. Saying the same again changes nothing.
+    pub async fn put_flow(&self, request: PutFlow) -> Result<PutFlowAnswer, HandleError> {
+        self.call(|reply| Command::PutFlow(request, reply)).await
+    }
+
+    /// Takes a flow back.
+    pub async fn delete_flow(&self, request: DeleteFlow) -> Result<DeleteAnswer, HandleError> {
+        self.call(|reply| Command::DeleteFlow(request, reply)).await
+    }
+
+    /// Declares a link up or down.
+    pub async fn put_link_state(&self, request: PutLinkState) -> Result<LinkView, HandleError> {
+        self.call(|reply| Command::PutLinkState(request, reply))
+            .await
+    }
+
+    /// Waits until a switch has committed everything up to `revision`; false when `deadline` passed first.
+    pub async fn wait_realized(
+        &self,
+        switch: &str,
+        revision: Revision,
+        deadline: Duration,
+    ) -> Result<bool, HandleError> {
+        self.shared.wait_realized(switch, revision, deadline).await
+    }
+
+    /// True while every switch has been brought to its desired state and every link was reported.
+    pub fn ready(&self) -> watch::Receiver<bool> {
+        self.shared.ready.clone()
+    }
+
+    /// Numbers for monitoring.
+    pub fn metrics(&self) -> Metrics {
+        self.shared.metrics()
+    }
+
+    async fn call<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, HandleError>>) -> Command,
+    ) -> Result<T, HandleError> {
+        let (reply, answer) = oneshot::channel();
+        self.shared
+            .commands
+            .send(command(reply))
+            .await
+            .map_err(|_| HandleError::Stopped)?;
+        answer.await.map_err(|_| HandleError::Stopped)?
+    }
+}

@@ -1,0 +1,341 @@
+//! What a controller shows to its handles: the declared state with its one writer, and each switch's status.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tonic::transport::Channel;
+use weft_proto::node::v1 as node;
+use weft_proto::node::v1::node_client::NodeClient;
+use weft_proto::schema::Schema;
+use weft_proto::vocab::{DeviceId, EntryKey};
+
+use super::{Command, FlowFilter, HandleError};
+use crate::flow::{CompiledFlow, FlowSpec};
+use crate::status::{
+    Condition, ConditionType, DataplaneAddress, FlowStatus, FlowView, HostView, LinkView, Metrics,
+    NodeView, Phase, PortCounters, PortView, SwitchStatus, SwitchView, TopologyView,
+};
+use crate::store::Revision;
+
+/// Everything that handles read.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) ready: watch::Receiver<bool>,
+    pub(crate) address: DataplaneAddress,
+    pub(crate) channel: Channel,
+    pub(crate) name: String,
+    pub(crate) fabric: &'static str,
+    pub(crate) nodes: Vec<NodeView>,
+    pub(crate) hosts: BTreeMap<String, HostView>,
+    pub(crate) switches: BTreeMap<String, SwitchEntry>,
+    /// Written by the controller's writer only; never held across an await.
+    pub(crate) state: RwLock<State>,
+}
+
+/// A switch as handles see it.
+#[derive(Debug)]
+pub(crate) struct SwitchEntry {
+    pub(crate) device: DeviceId,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) schema: Arc<Schema>,
+    pub(crate) status: watch::Receiver<Arc<SwitchStatus>>,
+}
+
+/// What changes while the controller runs.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) revision: Revision,
+    pub(crate) links: BTreeMap<String, LinkView>,
+    pub(crate) ports: BTreeMap<String, BTreeMap<u32, PortView>>,
+    pub(crate) flows: BTreeMap<String, BTreeMap<String, Arc<Flow>>>,
+}
+
+/// A stored flow and what it becomes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Flow {
+    pub(crate) revision: Revision,
+    pub(crate) owner: String,
+    /// As it was declared.
+    pub(crate) spec: FlowSpec,
+    pub(crate) compiled: Arc<CompiledFlow>,
+}
+
+impl Shared {
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn entry(&self, switch: &str) -> Result<&SwitchEntry, HandleError> {
+        self.switches
+            .get(switch)
+            .ok_or_else(|| HandleError::NotFound {
+                kind: "switch",
+                name: switch.to_owned(),
+            })
+    }
+
+    pub(crate) fn revision(&self) -> Revision {
+        self.read().revision
+    }
+
+    pub(crate) fn topology(&self) -> TopologyView {
+        let state = self.read();
+        TopologyView {
+            name: self.name.clone(),
+            fabric: self.fabric,
+            nodes: self.nodes.clone(),
+            links: state.links.values().cloned().collect(),
+            revision: state.revision,
+        }
+    }
+
+    pub(crate) fn switches(&self) -> Vec<SwitchView> {
+        self.switches
+            .iter()
+            .map(|(name, entry)| self.switch_view(name, entry))
+            .collect()
+    }
+
+    pub(crate) fn switch(&self, name: &str) -> Result<SwitchView, HandleError> {
+        Ok(self.switch_view(name, self.entry(name)?))
+    }
+
+    fn switch_view(&self, name: &str, entry: &SwitchEntry) -> SwitchView {
+        SwitchView {
+            name: name.to_owned(),
+            device_id: entry.device.0,
+            labels: entry.labels.clone(),
+            ports: self.read().ports.get(name).map_or(0, BTreeMap::len),
+            status: SwitchStatus::clone(&entry.status.borrow()),
+        }
+    }
+
+    pub(crate) fn ports(&self, switch: &str) -> Result<Vec<PortView>, HandleError> {
+        self.entry(switch)?;
+        Ok(self
+            .read()
+            .ports
+            .get(switch)
+            .map(|ports| ports.values().cloned().collect())
+            .unwrap_or_default())
+    }
+
+    pub(crate) async fn port_counters(
+        &self,
+        switch: &str,
+    ) -> Result<BTreeMap<u32, PortCounters>, HandleError> {
+        let device_id = self.entry(switch)?.device.0;
+        let answer = NodeClient::new(self.channel.clone())
+            .get_port_counters(node::GetPortCountersRequest { device_id })
+            .await
+            .map_err(|error| HandleError::SwitchUnavailable {
+                switch: switch.to_owned(),
+                detail: error.message().to_owned(),
+            })?;
+        Ok(answer
+            .into_inner()
+            .ports
+            .into_iter()
+            .map(|counter| (counter.port, counters(counter)))
+            .collect())
+    }
+
+    pub(crate) fn links(&self) -> Vec<LinkView> {
+        self.read().links.values().cloned().collect()
+    }
+
+    pub(crate) fn link(&self, name: &str) -> Result<LinkView, HandleError> {
+        let state = self.read();
+        state
+            .links
+            .get(name)
+            .or_else(|| {
+                let (node, interface) = name.split_once(':')?;
+                state.links.values().find(|link| {
+                    link.endpoints
+                        .iter()
+                        .any(|end| end.node == node && end.interface == interface)
+                })
+            })
+            .cloned()
+            .ok_or_else(|| HandleError::NotFound {
+                kind: "link",
+                name: name.to_owned(),
+            })
+    }
+
+    pub(crate) fn hosts(&self) -> Vec<HostView> {
+        self.hosts.values().cloned().collect()
+    }
+
+    pub(crate) fn host(&self, name: &str) -> Result<HostView, HandleError> {
+        self.hosts
+            .get(name)
+            .cloned()
+            .ok_or_else(|| HandleError::NotFound {
+                kind: "host",
+                name: name.to_owned(),
+            })
+    }
+
+    pub(crate) fn pipeline(&self, switch: &str) -> Result<Arc<Schema>, HandleError> {
+        Ok(Arc::clone(&self.entry(switch)?.schema))
+    }
+
+    pub(crate) fn flows(&self, filter: &FlowFilter) -> Vec<FlowView> {
+        let state = self.read();
+        let mut views = Vec::new();
+        for (switch, flows) in &state.flows {
+            if filter
+                .switch
+                .as_ref()
+                .is_some_and(|wanted| wanted != switch)
+            {
+                continue;
+            }
+            let Some(entry) = self.switches.get(switch) else {
+                continue;
+            };
+            let status = Arc::clone(&entry.status.borrow());
+            for (name, flow) in flows {
+                let owned = filter
+                    .owner
+                    .as_ref()
+                    .is_none_or(|owner| *owner == flow.owner);
+                let labelled = filter
+                    .labels
+                    .iter()
+                    .all(|(key, value)| flow.spec.labels.get(key) == Some(value));
+                if owned && labelled {
+                    views.push(flow_view(switch, name, flow, &status));
+                }
+            }
+        }
+        views
+    }
+
+    pub(crate) fn flow(&self, switch: &str, name: &str) -> Result<FlowView, HandleError> {
+        let entry = self.entry(switch)?;
+        let status = Arc::clone(&entry.status.borrow());
+        let state = self.read();
+        let flow = state
+            .flows
+            .get(switch)
+            .and_then(|flows| flows.get(name))
+            .ok_or_else(|| HandleError::NotFound {
+                kind: "flow",
+                name: name.to_owned(),
+            })?;
+        Ok(flow_view(switch, name, flow, &status))
+    }
+
+    pub(crate) async fn flow_with_counters(
+        &self,
+        switch: &str,
+        name: &str,
+    ) -> Result<FlowView, HandleError> {
+        self.flow(switch, name)
+    }
+
+    pub(crate) async fn wait_realized(
+        &self,
+        switch: &str,
+        revision: Revision,
+        deadline: Duration,
+    ) -> Result<bool, HandleError> {
+        let mut status = self.entry(switch)?.status.clone();
+        let reached = status.wait_for(|status| status.observed_revision >= revision);
+        match tokio::time::timeout(deadline, reached).await {
+            Ok(Ok(_)) => Ok(true),
+            Ok(Err(_)) => Err(HandleError::Stopped),
+            Err(_) => Ok(false),
+        }
+    }
+
+    pub(crate) fn metrics(&self) -> Metrics {
+        let switches = self
+            .switches
+            .iter()
+            .map(|(name, entry)| (name.clone(), SwitchStatus::clone(&entry.status.borrow())))
+            .collect();
+        let state = self.read();
+        Metrics {
+            switches,
+            flows: state.flows.values().map(BTreeMap::len).sum(),
+            revision: state.revision,
+        }
+    }
+}
+
+/// A flow with its phase, computed from what its switch has reported.
+pub(crate) fn flow_view(switch: &str, name: &str, flow: &Flow, status: &SwitchStatus) -> FlowView {
+    let rejections: Vec<Condition> = flow
+        .compiled
+        .entries
+        .iter()
+        .filter_map(|entry| rejection(status, &entry.key))
+        .collect();
+    let phase = if !rejections.is_empty() {
+        Phase::Rejected
+    } else if status.observed_revision >= flow.revision {
+        Phase::Realized
+    } else if status.connected && status.writing_revision >= flow.revision {
+        Phase::Programmed
+    } else {
+        Phase::Accepted
+    };
+    let mut conditions = vec![Condition {
+        r#type: ConditionType::SwitchConnected,
+        status: status.connected,
+        detail: String::new(),
+    }];
+    conditions.extend(rejections);
+    FlowView {
+        switch: switch.to_owned(),
+        name: name.to_owned(),
+        revision: flow.revision,
+        owner: flow.owner.clone(),
+        spec: flow.compiled.normalised.clone(),
+        entries: flow.compiled.entries.clone(),
+        groups: flow.compiled.groups.clone(),
+        status: FlowStatus {
+            phase,
+            desired_revision: flow.revision,
+            observed_revision: status.observed_revision,
+            conditions,
+            warnings: flow.compiled.warnings.clone(),
+            counters: None,
+        },
+    }
+}
+
+fn rejection(status: &SwitchStatus, key: &EntryKey) -> Option<Condition> {
+    let rejection = status.rejected.get(key)?;
+    Some(Condition {
+        r#type: ConditionType::Rejected,
+        status: true,
+        detail: format!(
+            "{}: {} (tried {} times)",
+            rejection.code, rejection.detail, rejection.attempts
+        ),
+    })
+}
+
+fn counters(counter: node::PortCounter) -> PortCounters {
+    PortCounters {
+        rx_packets: counter.rx_packets,
+        rx_bytes: counter.rx_bytes,
+        rx_frames: counter.rx_frames,
+        tx_packets: counter.tx_packets,
+        tx_bytes: counter.tx_bytes,
+        tx_frames: counter.tx_frames,
+        drops: counter.drops.into_iter().collect(),
+    }
+}
