@@ -4,7 +4,9 @@
 //! vocabulary type ([`vocab`]); it leaves the same way back. Nothing here knows a table or a header field by name.
 
 pub mod bytes;
+pub mod codec;
 pub mod schema;
+pub mod status;
 pub mod vocab;
 
 /// Generated code of the P4Runtime specification's packages.

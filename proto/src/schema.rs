@@ -235,6 +235,21 @@ pub struct ProfileSchema {
     pub size: u64,
     /// Most members, or weights, of one group; 0 for no limit.
     pub max_group_size: u32,
+    /// What the two sizes count.
+    pub selector_size: SelectorSize,
+}
+
+/// What the size of a selector, or of one of its groups, counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SelectorSize {
+    /// The weights.
+    #[default]
+    SumOfWeights,
+    /// The members.
+    SumOfMembers {
+        /// The largest weight of a member; 0 for no limit.
+        max_weight: u32,
+    },
 }
 
 /// A value that travels with a packet-in or a packet-out.

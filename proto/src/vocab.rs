@@ -160,7 +160,7 @@ pub enum TableAction {
 pub struct TableEntry {
     /// Which packets.
     pub key: EntryKey,
-    /// What they get; `None` only in a default entry that is being reset, and in read filters.
+    /// What they get; `None` only in updates: a default entry that is reset, an entry that keeps its action or goes.
     pub action: Option<TableAction>,
     /// Opaque to the switch, returned on read; the controller keeps owner and intent here.
     pub metadata: Vec<u8>,

@@ -1,15 +1,15 @@
 //! From P4Info to [`Schema`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     ActionRefSchema, ActionSchema, FieldSchema, MetadataSchema, ParamSchema, ProfileSchema, Schema,
-    TableSchema, annotations,
+    SelectorSize, TableSchema, annotations,
 };
 use crate::bytes::{self, ByteStringError};
 use crate::p4::config::v1::{
-    self as wire, action_ref::Scope, match_field::Match, match_field::MatchType,
-    table::IdleTimeoutBehavior,
+    self as wire, action_profile::SelectorSizeSemantics, action_ref::Scope, match_field::Match,
+    match_field::MatchType, table::IdleTimeoutBehavior,
 };
 use crate::vocab::{ActionCall, ActionId, FieldId, MatchKind, ParamId, ProfileId, TableId};
 
@@ -245,6 +245,12 @@ fn profile(declared: &wire::ActionProfile) -> Result<ProfileSchema, SchemaError>
         with_selector: declared.with_selector,
         size: u64::try_from(declared.size).unwrap_or(0),
         max_group_size: u32::try_from(declared.max_group_size).unwrap_or(0),
+        selector_size: match &declared.selector_size_semantics {
+            Some(SelectorSizeSemantics::SumOfMembers(members)) => SelectorSize::SumOfMembers {
+                max_weight: u32::try_from(members.max_member_weight).unwrap_or(0),
+            },
+            Some(SelectorSizeSemantics::SumOfWeights(_)) | None => SelectorSize::SumOfWeights,
+        },
     })
 }
 
@@ -378,8 +384,8 @@ fn distinct<'a>(
     object: &str,
     fields: impl Iterator<Item = (u32, &'a str)>,
 ) -> Result<(), SchemaError> {
-    let mut ids = std::collections::BTreeSet::new();
-    let mut names = std::collections::BTreeSet::new();
+    let mut ids = BTreeSet::new();
+    let mut names = BTreeSet::new();
     for (id, name) in fields {
         if !ids.insert(id) || !names.insert(name) {
             return Err(SchemaError::Duplicate {

@@ -1,0 +1,24 @@
+//! Forwarding state between the wire and the vocabulary, checked against a [`Schema`](crate::schema::Schema).
+//!
+//! Decoding accepts exactly what P4Runtime §8.3, §9.1, §9.2 and §9.5 accept, and its errors name the table and the
+//! field, and carry the status code that the specification asks for. Encoding writes the canonical form: shortest
+//! byte strings, don't-care fields left out, everything sorted by id; so decoding what was encoded gives the same
+//! value back.
+
+mod action;
+mod entry;
+mod error;
+mod filter;
+mod group;
+mod metadata;
+mod update;
+
+#[cfg(test)]
+mod tests;
+
+pub use entry::{counter_data, decode_counter, decode_entry, encode_entry};
+pub use error::{EntryError, GroupError, MetadataError};
+pub use filter::{EntryFilter, Query, decode_filter, decode_query, encode_filter, encode_query};
+pub use group::{decode_group, encode_group};
+pub use metadata::{decode_packet_metadata, encode_packet_metadata};
+pub use update::{Entity, Update, UpdateKind, decode_update, encode_update};

@@ -1,0 +1,373 @@
+//! Why a message is no valid entry, group or packet metadata.
+
+use tonic::Code;
+
+use crate::bytes::ByteStringError;
+use crate::vocab::{ActionId, FieldId, MatchKind, MulticastGroupId, ParamId, PortNo, TableId};
+
+/// Why a table entry, or a filter for entries, was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EntryError {
+    /// The pipeline has no such table.
+    #[error("there is no table {:#010x}", id.0)]
+    UnknownTable {
+        /// The id asked for.
+        id: TableId,
+    },
+    /// The table's key has no such field.
+    #[error("table `{table}` has no key field {id}")]
+    UnknownField {
+        /// The table.
+        table: String,
+        /// The id asked for.
+        id: FieldId,
+    },
+    /// A key field is there twice.
+    #[error("`{table}.{field}` is matched twice")]
+    DuplicateField {
+        /// The table.
+        table: String,
+        /// The field.
+        field: String,
+    },
+    /// An exact field is missing; there is no don't-care for it.
+    #[error("`{table}.{field}` is an exact field and is missing")]
+    MissingField {
+        /// The table.
+        table: String,
+        /// The field.
+        field: String,
+    },
+    /// The match is of another kind than the field, or of none.
+    #[error("`{table}.{field}` wants a match of kind {expected:?}")]
+    WrongKind {
+        /// The table.
+        table: String,
+        /// The field.
+        field: String,
+        /// The declared kind.
+        expected: MatchKind,
+    },
+    /// A value of a field or of an argument is none, or is too wide.
+    #[error("bad value for `{object}`: {error}")]
+    Value {
+        /// `table.field` or `action.parameter`.
+        object: String,
+        /// What is wrong with it.
+        error: ByteStringError,
+    },
+    /// A don't-care match must be left out.
+    #[error("`{table}.{field}` matches everything; leave it out")]
+    DontCare {
+        /// The table.
+        table: String,
+        /// The field.
+        field: String,
+    },
+    /// Bits that do not count are not zero.
+    #[error("`{table}.{field}` has bits outside its mask or prefix; they must be zero")]
+    StrayBits {
+        /// The table.
+        table: String,
+        /// The field.
+        field: String,
+    },
+    /// A prefix length is outside the field.
+    #[error("`{table}.{field}` has prefix length {prefix_len}; 1 to {bits} are possible")]
+    PrefixLength {
+        /// The table.
+        table: String,
+        /// The field.
+        field: String,
+        /// The length asked for.
+        prefix_len: i32,
+        /// The field's width.
+        bits: u16,
+    },
+    /// The bounds of a range are the wrong way round.
+    #[error("`{table}.{field}` has a lower bound above its upper bound")]
+    EmptyRange {
+        /// The table.
+        table: String,
+        /// The field.
+        field: String,
+    },
+    /// The table's entries need a priority of 1 or more.
+    #[error("table `{table}` wants a priority from 1 to 2147483647, not {priority}")]
+    PriorityMissing {
+        /// The table.
+        table: String,
+        /// What was there.
+        priority: i32,
+    },
+    /// The table's entries have no priority.
+    #[error("table `{table}` wants priority 0, not {priority}: it has exact and lpm fields only")]
+    PriorityUnwanted {
+        /// The table.
+        table: String,
+        /// What was there.
+        priority: i32,
+    },
+    /// A default entry has a match or a priority.
+    #[error("the default entry of table `{table}` has no match and priority 0")]
+    DefaultWithKey {
+        /// The table.
+        table: String,
+    },
+    /// A default entry can only be modified.
+    #[error("the default entry of table `{table}` can only be modified")]
+    DefaultOnlyModified {
+        /// The table.
+        table: String,
+    },
+    /// The table's default action is constant.
+    #[error("the default action of table `{table}` is constant")]
+    ConstDefault {
+        /// The table.
+        table: String,
+    },
+    /// The table's entries are constant.
+    #[error("the entries of table `{table}` are constant")]
+    ConstTable {
+        /// The table.
+        table: String,
+    },
+    /// The table has no key, so its default entry is all there is.
+    #[error("table `{table}` has no key, so it has its default entry only")]
+    Keyless {
+        /// The table.
+        table: String,
+    },
+    /// A new entry has no action.
+    #[error("an entry of table `{table}` wants an action")]
+    ActionMissing {
+        /// The table.
+        table: String,
+    },
+    /// The table does not allow the action.
+    #[error("table `{table}` has no action {:#010x}", id.0)]
+    UnknownAction {
+        /// The table.
+        table: String,
+        /// The id asked for.
+        id: ActionId,
+    },
+    /// The table allows the action, but not here.
+    #[error("table `{table}` allows action `{action}` only in {allowed}")]
+    ActionScope {
+        /// The table.
+        table: String,
+        /// The action.
+        action: String,
+        /// Where it is allowed.
+        allowed: &'static str,
+    },
+    /// The table has no selector but the entry has a set of actions, or the other way round.
+    #[error("table `{table}` wants {expected}")]
+    ActionShape {
+        /// The table.
+        table: String,
+        /// What the table wants.
+        expected: &'static str,
+    },
+    /// The action has no such parameter.
+    #[error("action `{action}` has no parameter {id}")]
+    UnknownParam {
+        /// The action.
+        action: String,
+        /// The id asked for.
+        id: ParamId,
+    },
+    /// An argument is there twice.
+    #[error("`{action}.{param}` is given twice")]
+    DuplicateParam {
+        /// The action.
+        action: String,
+        /// The parameter.
+        param: String,
+    },
+    /// An argument is missing.
+    #[error("`{action}.{param}` is missing")]
+    MissingParam {
+        /// The action.
+        action: String,
+        /// The parameter.
+        param: String,
+    },
+    /// A weight is not possible.
+    #[error("table `{table}` has a member of weight {weight}; 1 to {max} are possible")]
+    Weight {
+        /// The table.
+        table: String,
+        /// The weight asked for.
+        weight: i32,
+        /// The largest.
+        max: i32,
+    },
+    /// A one-shot set is too large for its selector.
+    #[error("a set of actions in table `{table}` has size {size}; at most {max} is possible")]
+    GroupSize {
+        /// The table.
+        table: String,
+        /// Members, or the sum of their weights.
+        size: u64,
+        /// The selector's limit.
+        max: u32,
+    },
+    /// A watched port is no port.
+    #[error("a set of actions in table `{table}` watches a port that is no number from 1")]
+    WatchPort {
+        /// The table.
+        table: String,
+    },
+    /// The table's entries have no counters.
+    #[error("table `{table}` has no direct counter")]
+    NoCounter {
+        /// The table.
+        table: String,
+    },
+    /// A counter's value is negative.
+    #[error("a counter of table `{table}` is negative")]
+    NegativeCounter {
+        /// The table.
+        table: String,
+    },
+    /// The table's entries have no meters.
+    #[error("table `{table}` has no direct meter")]
+    NoMeter {
+        /// The table.
+        table: String,
+    },
+    /// The table, or its default entry, has no idle timeout, or the timeout is negative.
+    #[error("an entry of table `{table}` cannot have this idle timeout")]
+    IdleTimeout {
+        /// The table.
+        table: String,
+    },
+    /// A field that only the switch sets.
+    #[error("`{field}` cannot be written")]
+    ReadOnly {
+        /// The field of the message.
+        field: &'static str,
+    },
+    /// Filters need a table.
+    #[error("a filter wants a table id")]
+    FilterWithoutTable,
+    /// The message has no entity, or none of its kinds.
+    #[error("the entity is missing")]
+    NoEntity,
+    /// The update does not say what to do.
+    #[error("the update has no type")]
+    NoUpdateType,
+    /// A counter can only be modified.
+    #[error("a direct counter can only be modified")]
+    CounterOnlyModified,
+    /// Not built.
+    #[error("{what} is not supported")]
+    Unsupported {
+        /// The entity or the field.
+        what: &'static str,
+    },
+}
+
+impl EntryError {
+    /// The status code that P4Runtime asks for.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Value { .. } => Code::OutOfRange,
+            Self::ConstDefault { .. } | Self::ConstTable { .. } | Self::ActionScope { .. } => {
+                Code::PermissionDenied
+            }
+            Self::Unsupported { .. } => Code::Unimplemented,
+            _ => Code::InvalidArgument,
+        }
+    }
+}
+
+/// Why a multicast group was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GroupError {
+    /// Group 0 stands for all groups in reads.
+    #[error("a multicast group's id is 1 or more")]
+    Zero,
+    /// Two replicas have one port and one instance.
+    #[error("multicast group {group} has port {port} with instance {instance} twice")]
+    DuplicateReplica {
+        /// The group.
+        group: MulticastGroupId,
+        /// The port.
+        port: PortNo,
+        /// The instance.
+        instance: u16,
+    },
+    /// A replica has no port.
+    #[error("a replica of multicast group {group} has no port, or one that is no number from 1")]
+    Port {
+        /// The group.
+        group: MulticastGroupId,
+    },
+    /// A replica's instance is too large.
+    #[error(
+        "a replica of multicast group {group} has instance {instance}; at most 65535 is possible"
+    )]
+    Instance {
+        /// The group.
+        group: MulticastGroupId,
+        /// The instance asked for.
+        instance: u32,
+    },
+    /// A replica has backups.
+    #[error("backup replicas are not supported")]
+    Backup,
+}
+
+impl GroupError {
+    /// The status code that P4Runtime asks for.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Backup => Code::Unimplemented,
+            _ => Code::InvalidArgument,
+        }
+    }
+}
+
+/// Why the metadata of a packet-in or packet-out was refused: each declared field wants exactly one value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MetadataError {
+    /// No such field is declared.
+    #[error("there is no packet metadata {id}")]
+    Unknown {
+        /// The id asked for.
+        id: u32,
+    },
+    /// A field is there twice.
+    #[error("packet metadata `{name}` is given twice")]
+    Duplicate {
+        /// The field.
+        name: String,
+    },
+    /// A field is missing.
+    #[error("packet metadata `{name}` is missing")]
+    Missing {
+        /// The field.
+        name: String,
+    },
+    /// A value is none, or is too wide.
+    #[error("bad value for packet metadata `{name}`: {error}")]
+    Value {
+        /// The field.
+        name: String,
+        /// What is wrong with it.
+        error: ByteStringError,
+    },
+}
+
+impl MetadataError {
+    /// The status code that P4Runtime asks for.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Value { .. } => Code::OutOfRange,
+            _ => Code::InvalidArgument,
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! What a read asks for (P4Runtime §9.1.5, §13).
+
+use std::collections::BTreeMap;
+
+use super::EntryError;
+use super::entry::{encode_key, matches, table};
+use crate::p4::v1 as wire;
+use crate::p4::v1::entity::Entity;
+use crate::p4::v1::packet_replication_engine_entry::Type as Replication;
+use crate::p4::v1::table_action::Type;
+use crate::schema::{Schema, TableSchema};
+use crate::vocab::{
+    ActionId, EntryKey, FieldId, FieldMatch, MulticastGroupId, TableAction, TableEntry, TableId,
+};
+
+/// Which entries a read wants, and what of them. The default is every entry of every table.
+///
+/// Default entries are wanted only by a filter that says so, and it wants nothing else. An entry that matches
+/// everything cannot be told apart from "all entries", unless its priority does it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EntryFilter {
+    /// The table; `None` for all.
+    pub table: Option<TableId>,
+    /// The whole match; empty for all.
+    pub matches: BTreeMap<FieldId, FieldMatch>,
+    /// The priority; 0 for all.
+    pub priority: i32,
+    /// The action; `None` for all.
+    pub action: Option<ActionId>,
+    /// The metadata; empty for all.
+    pub metadata: Vec<u8>,
+    /// Default entries instead of the others.
+    pub default_entry: bool,
+    /// The answer carries counters.
+    pub counters: bool,
+    /// The answer carries the time since the last hit.
+    pub last_hit: bool,
+}
+
+impl EntryFilter {
+    /// Whether the read wants this entry.
+    pub fn accepts(&self, entry: &TableEntry) -> bool {
+        let key = &entry.key;
+        self.table.is_none_or(|table| table == key.table)
+            && self.default_entry == entry.is_default
+            && (self.matches.is_empty() || self.matches == key.matches)
+            && (self.priority == 0 || self.priority == key.priority)
+            && (self.metadata.is_empty() || self.metadata == entry.metadata)
+            && self.action.is_none_or(|action| {
+                matches!(&entry.action, Some(TableAction::Call(call)) if call.action == action)
+            })
+    }
+
+    /// The key of the only entry that the read can want, so that it need not be searched.
+    pub fn key(&self) -> Option<EntryKey> {
+        let table = self.table.filter(|_| !self.matches.is_empty())?;
+        Some(EntryKey {
+            table,
+            matches: self.matches.clone(),
+            priority: self.priority,
+        })
+    }
+}
+
+/// One request of a read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// Table entries.
+    Entries(EntryFilter),
+    /// Direct counters, as entities of their own.
+    Counters(EntryFilter),
+    /// Multicast groups; `None` for all.
+    Groups(Option<MulticastGroupId>),
+}
+
+/// Decodes a filter for table entries.
+///
+/// # Errors
+///
+/// A filter without a table, a match that is no key of the table, filters by arguments or by member.
+#[expect(deprecated, reason = "old clients may still set controller_metadata")]
+pub fn decode_filter(schema: &Schema, entry: &wire::TableEntry) -> Result<EntryFilter, EntryError> {
+    let wanted = EntryFilter {
+        metadata: entry.metadata.to_vec(),
+        default_entry: entry.is_default_action,
+        counters: entry.counter_data.is_some(),
+        last_hit: entry.time_since_last_hit.is_some(),
+        ..EntryFilter::default()
+    };
+    if entry.controller_metadata != 0 {
+        return Err(EntryError::Unsupported {
+            what: "controller_metadata (use metadata)",
+        });
+    }
+    if entry.table_id == 0 {
+        let filtered = !entry.r#match.is_empty()
+            || entry.action.is_some()
+            || entry.priority != 0
+            || !entry.metadata.is_empty();
+        return match filtered {
+            true => Err(EntryError::FilterWithoutTable),
+            false => Ok(wanted),
+        };
+    }
+    let table = table(schema, entry.table_id)?;
+    let has_key = !entry.r#match.is_empty() || entry.priority != 0;
+    if entry.is_default_action && has_key {
+        return Err(EntryError::DefaultWithKey {
+            table: table.name.clone(),
+        });
+    }
+    if wanted.last_hit && (!table.idle_timeout || wanted.default_entry) {
+        return Err(EntryError::IdleTimeout {
+            table: table.name.clone(),
+        });
+    }
+    Ok(EntryFilter {
+        table: Some(table.id),
+        matches: match entry.r#match.is_empty() {
+            true => BTreeMap::new(),
+            false => matches(table, &entry.r#match)?,
+        },
+        priority: priority(table, entry.priority)?,
+        action: action(table, entry.action.as_ref())?,
+        ..wanted
+    })
+}
+
+/// Encodes a filter for table entries.
+pub fn encode_filter(filter: &EntryFilter) -> wire::TableEntry {
+    let action = filter.action.map(|id| wire::TableAction {
+        r#type: Some(Type::Action(wire::Action {
+            action_id: id.0,
+            ..wire::Action::default()
+        })),
+    });
+    let key = EntryKey {
+        table: filter.table.unwrap_or_default(),
+        matches: filter.matches.clone(),
+        priority: filter.priority,
+    };
+    wire::TableEntry {
+        action,
+        metadata: filter.metadata.clone().into(),
+        is_default_action: filter.default_entry,
+        counter_data: filter.counters.then(wire::CounterData::default),
+        time_since_last_hit: filter
+            .last_hit
+            .then(wire::table_entry::IdleTimeout::default),
+        ..encode_key(&key)
+    }
+}
+
+/// Decodes one request of a read.
+///
+/// # Errors
+///
+/// What [`decode_filter`] refuses, an entity that is missing, and one that the switch does not have (`UNIMPLEMENTED`).
+pub fn decode_query(schema: &Schema, entity: &wire::Entity) -> Result<Query, EntryError> {
+    match &entity.entity {
+        Some(Entity::TableEntry(entry)) => Ok(Query::Entries(decode_filter(schema, entry)?)),
+        Some(Entity::DirectCounterEntry(counter)) => {
+            let filter = match &counter.table_entry {
+                Some(entry) => decode_filter(schema, entry)?,
+                None => EntryFilter::default(),
+            };
+            Ok(Query::Counters(filter))
+        }
+        Some(Entity::PacketReplicationEngineEntry(entry)) => match &entry.r#type {
+            Some(Replication::MulticastGroupEntry(group)) => Ok(Query::Groups(
+                Some(MulticastGroupId(group.multicast_group_id)).filter(|id| id.0 != 0),
+            )),
+            Some(Replication::CloneSessionEntry(_)) => Err(EntryError::Unsupported {
+                what: "clone_session_entry",
+            }),
+            None => Err(EntryError::NoEntity),
+        },
+        None => Err(EntryError::NoEntity),
+        Some(other) => Err(unsupported(other)),
+    }
+}
+
+/// Encodes one request of a read.
+pub fn encode_query(query: &Query) -> wire::Entity {
+    let entity = match query {
+        Query::Entries(filter) => Entity::TableEntry(encode_filter(filter)),
+        Query::Counters(filter) => Entity::DirectCounterEntry(wire::DirectCounterEntry {
+            table_entry: Some(encode_filter(filter)),
+            ..wire::DirectCounterEntry::default()
+        }),
+        Query::Groups(id) => {
+            let group = wire::MulticastGroupEntry {
+                multicast_group_id: id.unwrap_or_default().0,
+                ..wire::MulticastGroupEntry::default()
+            };
+            Entity::PacketReplicationEngineEntry(wire::PacketReplicationEngineEntry {
+                r#type: Some(Replication::MulticastGroupEntry(group)),
+            })
+        }
+    };
+    wire::Entity {
+        entity: Some(entity),
+    }
+}
+
+/// The error for an entity that the switch does not have.
+pub(super) fn unsupported(entity: &Entity) -> EntryError {
+    let what = match entity {
+        Entity::ExternEntry(_) => "extern_entry",
+        Entity::TableEntry(_) => "table_entry",
+        Entity::ActionProfileMember(_) => "action_profile_member",
+        Entity::ActionProfileGroup(_) => "action_profile_group",
+        Entity::MeterEntry(_) => "meter_entry",
+        Entity::DirectMeterEntry(_) => "direct_meter_entry",
+        Entity::CounterEntry(_) => "counter_entry",
+        Entity::DirectCounterEntry(_) => "direct_counter_entry",
+        Entity::PacketReplicationEngineEntry(_) => "packet_replication_engine_entry",
+        Entity::ValueSetEntry(_) => "value_set_entry",
+        Entity::RegisterEntry(_) => "register_entry",
+        Entity::DigestEntry(_) => "digest_entry",
+    };
+    EntryError::Unsupported { what }
+}
+
+fn priority(table: &TableSchema, priority: i32) -> Result<i32, EntryError> {
+    if priority < 0 {
+        return Err(EntryError::PriorityMissing {
+            table: table.name.clone(),
+            priority,
+        });
+    }
+    Ok(priority)
+}
+
+fn action(
+    table: &TableSchema,
+    action: Option<&wire::TableAction>,
+) -> Result<Option<ActionId>, EntryError> {
+    let Some(action) = action else {
+        return Ok(None);
+    };
+    match &action.r#type {
+        None => Ok(None),
+        Some(Type::Action(call)) if table.profile.is_none() => {
+            let id = ActionId(call.action_id);
+            if table.action(id).is_none() {
+                return Err(EntryError::UnknownAction {
+                    table: table.name.clone(),
+                    id,
+                });
+            }
+            if !call.params.is_empty() {
+                return Err(EntryError::Unsupported {
+                    what: "a filter by action arguments",
+                });
+            }
+            Ok(Some(id))
+        }
+        Some(_) => Err(EntryError::Unsupported {
+            what: "a filter by members of an action profile",
+        }),
+    }
+}

@@ -1,0 +1,234 @@
+//! One update of a write, with the rules that depend on its type (P4Runtime §9.1, §12).
+
+use super::entry::{counter_value, encode_key, key, table};
+use super::filter::unsupported;
+use super::group::group_id;
+use super::{
+    EntryError, counter_data, decode_counter, decode_entry, decode_group, encode_entry,
+    encode_group,
+};
+use crate::p4::v1 as wire;
+use crate::p4::v1::packet_replication_engine_entry::Type as Replication;
+use crate::p4::v1::{entity, update};
+use crate::schema::{Schema, TableSchema};
+use crate::status::UpdateError;
+use crate::vocab::{CounterValue, EntryKey, MulticastGroup, TableEntry};
+
+/// What an update does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum UpdateKind {
+    /// Adds what must not be there.
+    Insert,
+    /// Replaces what must be there.
+    Modify,
+    /// Removes what must be there.
+    Delete,
+}
+
+/// What an update is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entity {
+    /// A table entry. In a deletion only the key counts and the rest is empty. A modification without an action
+    /// keeps the action, or resets it where this is the default entry.
+    Entry {
+        /// The entry.
+        entry: TableEntry,
+        /// The value to which the counter is set; `None` keeps it, and is zero for a new entry.
+        counter: Option<CounterValue>,
+    },
+    /// A multicast group. In a deletion only the id counts.
+    Group(MulticastGroup),
+    /// The direct counter of an entry; only modified.
+    Counter {
+        /// The entry's key.
+        key: EntryKey,
+        /// The entry is the table's default entry.
+        is_default: bool,
+        /// The value to which it is set; `None` keeps it.
+        value: Option<CounterValue>,
+    },
+}
+
+/// One update of a write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Update {
+    /// What it does.
+    pub kind: UpdateKind,
+    /// To what.
+    pub entity: Entity,
+}
+
+/// Decodes an update.
+///
+/// # Errors
+///
+/// What the schema or the specification does not allow, without regard to what the switch holds.
+pub fn decode_update(schema: &Schema, update: &wire::Update) -> Result<Update, UpdateError> {
+    let kind = match update.r#type() {
+        update::Type::Insert => UpdateKind::Insert,
+        update::Type::Modify => UpdateKind::Modify,
+        update::Type::Delete => UpdateKind::Delete,
+        update::Type::Unspecified => return Err(EntryError::NoUpdateType.into()),
+    };
+    let entity = update
+        .entity
+        .as_ref()
+        .and_then(|entity| entity.entity.as_ref())
+        .ok_or(EntryError::NoEntity)?;
+    let entity = match entity {
+        entity::Entity::TableEntry(entry) => table_entry(schema, kind, entry)?,
+        entity::Entity::DirectCounterEntry(counter) => direct_counter(schema, kind, counter)?,
+        entity::Entity::PacketReplicationEngineEntry(entry) => replication(kind, entry)?,
+        other => return Err(unsupported(other).into()),
+    };
+    Ok(Update { kind, entity })
+}
+
+/// Encodes an update.
+pub fn encode_update(schema: &Schema, update: &Update) -> wire::Update {
+    let kind = match update.kind {
+        UpdateKind::Insert => update::Type::Insert,
+        UpdateKind::Modify => update::Type::Modify,
+        UpdateKind::Delete => update::Type::Delete,
+    };
+    let entity = match &update.entity {
+        Entity::Entry { entry, counter } => entity::Entity::TableEntry(wire::TableEntry {
+            counter_data: counter.map(counter_data),
+            // A switch refuses a write that says "constant"; it is for answers.
+            is_const: false,
+            ..encode_entry(schema, entry)
+        }),
+        Entity::Group(group) => {
+            entity::Entity::PacketReplicationEngineEntry(wire::PacketReplicationEngineEntry {
+                r#type: Some(Replication::MulticastGroupEntry(encode_group(group))),
+            })
+        }
+        Entity::Counter {
+            key,
+            is_default,
+            value,
+        } => entity::Entity::DirectCounterEntry(wire::DirectCounterEntry {
+            table_entry: Some(wire::TableEntry {
+                is_default_action: *is_default,
+                ..encode_key(key)
+            }),
+            data: value.map(counter_data),
+        }),
+    };
+    wire::Update {
+        r#type: kind.into(),
+        entity: Some(wire::Entity {
+            entity: Some(entity),
+        }),
+    }
+}
+
+fn table_entry(
+    schema: &Schema,
+    kind: UpdateKind,
+    entry: &wire::TableEntry,
+) -> Result<Entity, EntryError> {
+    let table = table(schema, entry.table_id)?;
+    check_kind(table, kind, entry)?;
+    if kind == UpdateKind::Delete {
+        let entry = TableEntry {
+            key: key(table, entry)?,
+            action: None,
+            metadata: Vec::new(),
+            is_default: false,
+            idle_timeout_ns: 0,
+        };
+        return Ok(Entity::Entry {
+            entry,
+            counter: None,
+        });
+    }
+    if entry.time_since_last_hit.is_some() {
+        return Err(EntryError::ReadOnly {
+            field: "time_since_last_hit",
+        });
+    }
+    Ok(Entity::Entry {
+        entry: decode_entry(schema, entry)?,
+        counter: decode_counter(schema, entry)?,
+    })
+}
+
+fn check_kind(
+    table: &TableSchema,
+    kind: UpdateKind,
+    entry: &wire::TableEntry,
+) -> Result<(), EntryError> {
+    let name = || table.name.clone();
+    if entry.is_const {
+        return Err(EntryError::ReadOnly { field: "is_const" });
+    }
+    if entry.is_default_action {
+        if kind != UpdateKind::Modify {
+            return Err(EntryError::DefaultOnlyModified { table: name() });
+        }
+        if table.const_default.is_some() {
+            return Err(EntryError::ConstDefault { table: name() });
+        }
+        return Ok(());
+    }
+    if table.is_const && (kind != UpdateKind::Modify || entry.action.is_some()) {
+        return Err(EntryError::ConstTable { table: name() });
+    }
+    if kind == UpdateKind::Insert {
+        if table.fields.is_empty() {
+            return Err(EntryError::Keyless { table: name() });
+        }
+        if entry.action.is_none() {
+            return Err(EntryError::ActionMissing { table: name() });
+        }
+    }
+    Ok(())
+}
+
+fn direct_counter(
+    schema: &Schema,
+    kind: UpdateKind,
+    counter: &wire::DirectCounterEntry,
+) -> Result<Entity, EntryError> {
+    if kind != UpdateKind::Modify {
+        return Err(EntryError::CounterOnlyModified);
+    }
+    let entry = counter.table_entry.as_ref().ok_or(EntryError::NoEntity)?;
+    let table = table(schema, entry.table_id)?;
+    if !table.counters {
+        return Err(EntryError::NoCounter {
+            table: table.name.clone(),
+        });
+    }
+    Ok(Entity::Counter {
+        key: key(table, entry)?,
+        is_default: entry.is_default_action,
+        value: counter
+            .data
+            .as_ref()
+            .map(|data| counter_value(table, data))
+            .transpose()?,
+    })
+}
+
+fn replication(
+    kind: UpdateKind,
+    entry: &wire::PacketReplicationEngineEntry,
+) -> Result<Entity, UpdateError> {
+    match &entry.r#type {
+        Some(Replication::MulticastGroupEntry(group)) => Ok(Entity::Group(match kind {
+            UpdateKind::Delete => MulticastGroup {
+                id: group_id(group)?,
+                replicas: Vec::new(),
+                metadata: Vec::new(),
+            },
+            UpdateKind::Insert | UpdateKind::Modify => decode_group(group)?,
+        })),
+        Some(Replication::CloneSessionEntry(_)) => Err(EntryError::Unsupported {
+            what: "clone_session_entry",
+        }
+        .into()),
+        None => Err(EntryError::NoEntity.into()),
+    }
+}
