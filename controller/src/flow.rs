@@ -2,13 +2,25 @@
 //!
 //! A [`FlowSpec`] is the body of a `PUT`, the stored document and the answer's normal form. It names match fields and
 //! actions by the words of the switch's own pipeline, so nothing here lists them: the compile takes them from the
-//! pipeline's `weft_proto::schema::Schema` and its annotations.
+//! pipeline's [`Schema`] and its annotations.
+
+mod actions;
+mod grammar;
+mod matching;
+pub mod text;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use weft_proto::vocab::{MulticastGroup, TableEntry};
+use weft_proto::schema::Schema;
+use weft_proto::vocab::{EntryKey, MulticastGroup, PortNo, TableAction, TableEntry};
+
+use crate::problem::{Code, FieldError};
+use crate::quantity::TimeSpan;
+
+pub use actions::GROUPS;
+pub use matching::MAX_ENTRIES;
 
 /// One flow of one switch, as users write it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -23,19 +35,11 @@ pub struct FlowSpec {
     /// What happens to packets, in order.
     pub actions: Vec<Value>,
     /// The flow ends when no packet has matched for so long; `0s` is never.
-    #[serde(default = "never", skip_serializing_if = "is_never")]
-    pub idle_timeout: String,
+    #[serde(default)]
+    pub idle_timeout: TimeSpan,
     /// The user's own words, for selectors.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-}
-
-fn never() -> String {
-    "0s".to_owned()
-}
-
-fn is_never(text: &str) -> bool {
-    text == "0s"
 }
 
 /// What a flow becomes.
@@ -49,4 +53,75 @@ pub struct CompiledFlow {
     pub groups: Vec<MulticastGroup>,
     /// What the user should know although it is no mistake.
     pub warnings: Vec<String>,
+}
+
+/// Compiles a flow for a switch with this pipeline and these ports. Pure: equal input, equal output.
+///
+/// Compiling the normalised flow gives the same again.
+///
+/// # Errors
+///
+/// Every mistake in the flow, not just the first.
+pub fn compile(
+    schema: &Schema,
+    ports: &BTreeMap<String, PortNo>,
+    switch: &str,
+    flow: &FlowSpec,
+) -> Result<CompiledFlow, Vec<FieldError>> {
+    let Some(grammar) = grammar::Grammar::new(schema) else {
+        return Err(vec![FieldError::new(
+            "",
+            Code::NotSupported,
+            format!("the pipeline of {switch} has no table for flows"),
+        )]);
+    };
+    let mut errors = Vec::new();
+    let matching = matching::compile(&grammar, ports, switch, &flow.r#match, &mut errors);
+    let actions = actions::compile(
+        &grammar,
+        ports,
+        switch,
+        &matching,
+        &flow.actions,
+        &mut errors,
+    );
+    if flow.idle_timeout.0 != 0 && !grammar.table.idle_timeout {
+        errors.push(FieldError::new(
+            "/idleTimeout",
+            Code::NotSupported,
+            format!("flows of {switch} do not time out"),
+        ));
+    }
+    let Some(actions) = actions.filter(|_| errors.is_empty()) else {
+        return Err(errors);
+    };
+    // P4Runtime's priorities begin at 1.
+    let priority = if grammar.table.needs_priority() {
+        i32::from(flow.priority) + 1
+    } else {
+        0
+    };
+    let entries = (matching.matches.into_iter())
+        .map(|matches| TableEntry {
+            key: EntryKey {
+                table: grammar.table.id,
+                matches,
+                priority,
+            },
+            action: Some(TableAction::Call(actions.call.clone())),
+            metadata: Vec::new(),
+            is_default: false,
+            idle_timeout_ns: i64::try_from(flow.idle_timeout.0).unwrap_or(i64::MAX),
+        })
+        .collect();
+    Ok(CompiledFlow {
+        normalised: FlowSpec {
+            r#match: matching.normalised,
+            actions: actions.normalised,
+            ..flow.clone()
+        },
+        entries,
+        groups: actions.group.into_iter().collect(),
+        warnings: Vec::new(),
+    })
 }
