@@ -1,0 +1,12 @@
+//! Compiling what users declared to what each switch must hold, and the difference to what it holds.
+//!
+//! Everything here is a pure function of values: [`Desired`] is computed, never stored; [`diff`] turns two states
+//! into a staged [`Plan`] that leaves the executor no choice.
+
+mod diff;
+mod owner;
+mod state;
+
+pub use diff::{Change, Plan, Subject, Update, apply, diff};
+pub use owner::{Owner, OwnerTag};
+pub use state::{Conflict, DefaultEntry, Desired, Entry, Observed};
