@@ -6,6 +6,9 @@
 pub mod annotations;
 mod build;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use crate::vocab::{ActionCall, ActionId, FieldId, MatchKind, ParamId, ProfileId, TableId};

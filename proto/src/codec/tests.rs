@@ -1,1 +1,4 @@
-
+mod errors;
+mod fixture;
+mod round_trip;
+mod wire_bytes;
