@@ -9,6 +9,7 @@
 pub mod counters;
 pub mod datapath;
 pub mod drops;
+pub mod fabric;
 pub mod host;
 pub mod ir;
 pub mod packet;
