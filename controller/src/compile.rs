@@ -4,9 +4,14 @@
 //! into a staged [`Plan`] that leaves the executor no choice.
 
 mod diff;
+mod fabric;
+mod fabric_names;
 mod owner;
+mod spf;
 mod state;
 
 pub use diff::{Change, Plan, Subject, Update, apply, diff};
+pub use fabric::{FABRIC_GROUPS_END, Fabric, FabricError, GATEWAY_MAC, node_label};
+pub use fabric_names::MissingName;
 pub use owner::{Owner, OwnerTag};
 pub use state::{Conflict, DefaultEntry, Desired, Entry, Observed};

@@ -155,6 +155,12 @@ pub enum TableAction {
     OneShot(Vec<WeightedAction>),
 }
 
+impl From<ActionCall> for TableAction {
+    fn from(call: ActionCall) -> Self {
+        Self::Call(call)
+    }
+}
+
 /// One table entry. A default entry has an empty match, priority 0 and `is_default`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableEntry {

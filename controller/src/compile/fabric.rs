@@ -1,0 +1,439 @@
+//! The fabric's entries for each switch, from the model and the links that are down.
+//!
+//! A switch where hosts of a network attach is an *edge* of it, and knows all the network's hosts: their addresses, to
+//! answer ARP and to route, and the edge where each is. Every switch knows the ways to every edge, as equal-cost groups.
+//! So the tables of a switch without hosts grow with the number of edges only.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::IpNet;
+use weft_proto::schema::Schema;
+use weft_proto::vocab::{
+    DeviceId, FieldMatch, MacAddr, MulticastGroup, MulticastGroupId, PortNo, Replica, TableAction,
+    WeightedAction,
+};
+
+use super::fabric_names::{MissingName, NODE_LABELS, Names, VNI_LABEL};
+use super::owner::{Owner, OwnerTag};
+use super::spf::{Distances, Topology};
+use super::state::Desired;
+use crate::model::{FabricMode, Model, Network, Peer, Switch};
+
+/// The address of the fabric's router in every network, the same at every edge.
+pub const GATEWAY_MAC: MacAddr = MacAddr([0x02, 0x57, 0x46, 0x54, 0x00, 0xfe]);
+
+/// Multicast groups below this id are the fabric's.
+pub const FABRIC_GROUPS_END: MulticastGroupId = MulticastGroupId(2 * VNI_LABEL);
+
+/// Why a model cannot become a fabric.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FabricError {
+    /// The pipeline is not the fabric's.
+    #[error(transparent)]
+    Pipeline(#[from] MissingName),
+    /// A device id beyond the labels.
+    #[error("switch {switch} has device id {device}; the fabric has labels for 1 to {}", NODE_LABELS.end() - NODE_LABELS.start() + 1)]
+    DeviceId {
+        /// The switch.
+        switch: String,
+        /// Its id.
+        device: DeviceId,
+    },
+    /// A network's number beyond the labels.
+    #[error("network {network} has number {vni}; the fabric has labels for 1 to {}", VNI_LABEL - 1)]
+    Vni {
+        /// The network.
+        network: String,
+        /// Its number.
+        vni: u32,
+    },
+    /// A host's interface names a network that is not there.
+    #[error("host {host} is in network {network:?}, which does not exist")]
+    NoNetwork {
+        /// The host.
+        host: String,
+        /// The network's name.
+        network: String,
+    },
+    /// Two hosts of a network have one address.
+    #[error("hosts {first} and {second} of network {network} both have {address}")]
+    DuplicateAddress {
+        /// The network.
+        network: String,
+        /// One host.
+        first: String,
+        /// The other.
+        second: String,
+        /// The IPv4 or MAC address.
+        address: String,
+    },
+}
+
+/// The label by which the fabric knows a switch.
+pub fn node_label(device: DeviceId) -> Option<u32> {
+    let label = device.0.checked_add(NODE_LABELS.start() - 1)?;
+    let known = device.0 > 0 && NODE_LABELS.contains(&label);
+    known.then(|| u32::try_from(label).ok()).flatten()
+}
+
+/// What all switches' entries have in common, computed once for a model.
+#[derive(Debug)]
+pub struct Fabric<'a> {
+    model: &'a Model,
+    names: Names,
+    topology: Topology,
+    networks: Vec<Members<'a>>,
+    /// Edges by the switch's index, with the distances of all switches.
+    edges: BTreeMap<usize, Distances>,
+    /// The label of each switch, by its index.
+    labels: Vec<u32>,
+    metadata: Vec<u8>,
+}
+
+/// The hosts of a network.
+#[derive(Debug)]
+struct Members<'a> {
+    network: &'a Network,
+    vni: u128,
+    /// Host ports by edge.
+    ports: BTreeMap<usize, BTreeSet<PortNo>>,
+    macs: BTreeMap<MacAddr, Place<'a>>,
+    addresses: BTreeMap<Ipv4Addr, (MacAddr, &'a str)>,
+}
+
+/// Where a host's interface is.
+#[derive(Clone, Copy, Debug)]
+struct Place<'a> {
+    host: &'a str,
+    edge: usize,
+    port: PortNo,
+}
+
+impl<'a> Fabric<'a> {
+    /// Prepares the compile; `down` names links that are down, besides those declared so.
+    ///
+    /// # Errors
+    ///
+    /// [`FabricError`]. A model that was expanded from a document has none of its causes but the pipeline.
+    pub fn new(
+        model: &'a Model,
+        down: &BTreeSet<String>,
+        schema: &Schema,
+    ) -> Result<Self, FabricError> {
+        let index: BTreeMap<&str, usize> =
+            model.switches.keys().map(String::as_str).zip(0..).collect();
+        let labels = model
+            .switches
+            .values()
+            .map(label_of)
+            .collect::<Result<_, _>>()?;
+        let networks = members(model, &index)?;
+        let topology = Topology::new(model, down);
+        let edges: BTreeSet<usize> = networks
+            .iter()
+            .flat_map(|network| network.ports.keys().copied())
+            .collect();
+        Ok(Self {
+            model,
+            names: Names::new(schema)?,
+            edges: edges
+                .into_iter()
+                .map(|edge| (edge, topology.distances(edge)))
+                .collect(),
+            topology,
+            networks,
+            labels,
+            metadata: OwnerTag::new(Owner::Fabric, "fabric").to_metadata(),
+        })
+    }
+
+    /// The entries of one switch; `None` where the model has no such switch.
+    pub fn switch(&self, name: &str) -> Option<Desired> {
+        let at = self.model.switches.keys().position(|known| known == name)?;
+        let mut out = Desired::default();
+        if self.model.fabric == FabricMode::Auto {
+            self.ports(&self.model.switches[name], at, &mut out);
+            self.paths(at, &mut out);
+            for network in &self.networks {
+                if let Some(ports) = network.ports.get(&at) {
+                    self.network(network, at, ports, &mut out);
+                }
+            }
+        }
+        Some(out)
+    }
+
+    /// The entries of all switches, by name.
+    pub fn switches(&self) -> BTreeMap<&'a str, Desired> {
+        let names = self.model.switches.keys();
+        names
+            .filter_map(|name| Some((name.as_str(), self.switch(name)?)))
+            .collect()
+    }
+
+    fn ports(&self, switch: &Switch, at: usize, out: &mut Desired) {
+        let names = &self.names;
+        let metadata = &self.metadata;
+        let gateway_mac = u128::from(GATEWAY_MAC.to_bits());
+        for (port, info) in &switch.ports {
+            if matches!(info.peer, Peer::Switch { .. }) {
+                let link = names.link_port.call([]);
+                add(out, names.port_in.exact([port.0.into()], link, metadata));
+            }
+        }
+        for network in &self.networks {
+            for port in network.ports.get(&at).into_iter().flatten() {
+                let host = names.host_port.call([network.vni, gateway_mac]);
+                add(out, names.port_in.exact([port.0.into()], host, metadata));
+                let no_labels = names.no_labels.call([]);
+                add(
+                    out,
+                    names.port_out.exact([port.0.into()], no_labels, metadata),
+                );
+            }
+        }
+        // What the controller sends through the pipeline counts as a host's of the default network.
+        let default = self.model.networks.get(Model::DEFAULT_NETWORK);
+        let default = default.map(|network| u128::from(network.vni));
+        let here = |network: &&Members<'_>| {
+            default == Some(network.vni) && network.ports.contains_key(&at)
+        };
+        if let Some(network) = self.networks.iter().find(here) {
+            let host = names.host_port.call([network.vni, gateway_mac]);
+            add(
+                out,
+                names.port_in.exact([PortNo::CPU.0.into()], host, metadata),
+            );
+        }
+    }
+
+    fn paths(&self, at: usize, out: &mut Desired) {
+        let names = &self.names;
+        let own = names.my_label.exact(
+            [self.labels[at].into()],
+            names.pop_label.call([]),
+            &self.metadata,
+        );
+        add(out, own);
+        for (edge, distances) in &self.edges {
+            if *edge == at {
+                continue;
+            }
+            let members: Vec<_> = self
+                .topology
+                .next_hops(at, distances)
+                .into_iter()
+                .map(|port| WeightedAction {
+                    call: names.forward.call([port.0.into()]),
+                    weight: 1,
+                    watch_port: Some(port),
+                })
+                .collect();
+            if !members.is_empty() {
+                let group = TableAction::OneShot(members);
+                let label = [self.labels[*edge].into()];
+                add(out, names.node_paths.exact(label, group, &self.metadata));
+            }
+        }
+    }
+
+    fn network(
+        &self,
+        network: &Members<'_>,
+        at: usize,
+        ports: &BTreeSet<PortNo>,
+        out: &mut Desired,
+    ) {
+        let names = &self.names;
+        let metadata = &self.metadata;
+        let vni = network.vni;
+        for (mac, place) in &network.macs {
+            let action = if place.edge == at {
+                names.to_port.call([place.port.0.into()])
+            } else {
+                names.to_edge.call([self.labels[place.edge].into()])
+            };
+            add(
+                out,
+                names
+                    .fdb
+                    .exact([vni, mac.to_bits().into()], action, metadata),
+            );
+        }
+        for (ip, (mac, _)) in &network.addresses {
+            let action = names.neighbor.call([mac.to_bits().into()]);
+            add(
+                out,
+                names.neighbors.exact([vni, number(*ip)], action, metadata),
+            );
+        }
+        self.router(network, out);
+        self.floods(network, at, ports, out);
+    }
+
+    /// The network's router: its own addresses, and routes to the subnets, if anybody needs one.
+    fn router(&self, network: &Members<'_>, out: &mut Desired) {
+        let names = &self.names;
+        let metadata = &self.metadata;
+        let gateways = network
+            .network
+            .subnets
+            .iter()
+            .flat_map(|subnet| &subnet.gateways);
+        let mut any = false;
+        for gateway in gateways {
+            let IpAddr::V4(ip) = gateway else { continue };
+            any = true;
+            let action = names.gateway.call([]);
+            add(
+                out,
+                names
+                    .neighbors
+                    .exact([network.vni, number(*ip)], action, metadata),
+            );
+        }
+        for subnet in network.network.subnets.iter().filter(|_| any) {
+            let IpNet::V4(prefix) = subnet.prefix else {
+                continue;
+            };
+            let dst = (prefix.prefix_len() > 0).then(|| FieldMatch::Lpm {
+                value: number(prefix.network()),
+                prefix_len: prefix.prefix_len().into(),
+            });
+            let key = [Some(FieldMatch::Exact(network.vni)), dst];
+            add(
+                out,
+                names.routes.entry(key, names.connected.call([]), metadata),
+            );
+        }
+    }
+
+    /// From a host: to the other host ports here, and once to each other edge. From a link: to host ports only.
+    fn floods(
+        &self,
+        network: &Members<'_>,
+        at: usize,
+        ports: &BTreeSet<PortNo>,
+        out: &mut Desired,
+    ) {
+        let local = ports.iter().map(|port| Replica {
+            port: *port,
+            instance: 0,
+        });
+        let remote = network.ports.keys().filter_map(|edge| {
+            if *edge == at {
+                return None;
+            }
+            let next_hops = self.topology.next_hops(at, &self.edges[edge]);
+            let label = self.labels[*edge];
+            // Spread over the equal-cost ways, each pair of edges always by the same.
+            let choice = usize::try_from(self.labels[at] + label).ok()? % next_hops.len().max(1);
+            Some(Replica {
+                port: *next_hops.get(choice)?,
+                instance: u16::try_from(label).ok()?,
+            })
+        });
+        let groups = [
+            (0, local.clone().chain(remote).collect::<Vec<_>>()),
+            (1, local.collect()),
+        ];
+        for (from_fabric, mut replicas) in groups {
+            replicas.sort_unstable();
+            let id = MulticastGroupId(2 * network.network.vni + from_fabric);
+            let action = self.names.flood_to.call([id.0.into()]);
+            let key = [network.vni, from_fabric.into()];
+            add(out, self.names.flood.exact(key, action, &self.metadata));
+            out.groups.insert(
+                id,
+                MulticastGroup {
+                    id,
+                    replicas,
+                    metadata: self.metadata.clone(),
+                },
+            );
+        }
+    }
+}
+
+fn add(out: &mut Desired, entry: weft_proto::vocab::TableEntry) {
+    out.insert(entry)
+        .expect("each port, label and address of a network is there once");
+}
+
+fn number(ip: Ipv4Addr) -> u128 {
+    ip.to_bits().into()
+}
+
+fn label_of(switch: &Switch) -> Result<u32, FabricError> {
+    node_label(switch.device_id).ok_or_else(|| FabricError::DeviceId {
+        switch: switch.name.clone(),
+        device: switch.device_id,
+    })
+}
+
+fn members<'a>(
+    model: &'a Model,
+    index: &BTreeMap<&str, usize>,
+) -> Result<Vec<Members<'a>>, FabricError> {
+    let mut networks: BTreeMap<&str, Members<'a>> = BTreeMap::new();
+    for (name, network) in &model.networks {
+        if network.vni == 0 || network.vni >= VNI_LABEL {
+            return Err(FabricError::Vni {
+                network: name.clone(),
+                vni: network.vni,
+            });
+        }
+        let members = Members {
+            network,
+            vni: network.vni.into(),
+            ports: BTreeMap::new(),
+            macs: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+        };
+        networks.insert(name, members);
+    }
+    for host in model.hosts.values() {
+        for interface in &host.interfaces {
+            let name = interface.network.as_str();
+            let Some(network) = networks.get_mut(name) else {
+                return Err(FabricError::NoNetwork {
+                    host: host.name.clone(),
+                    network: name.into(),
+                });
+            };
+            let Some(edge) = index.get(interface.attachment.switch.as_str()) else {
+                continue;
+            };
+            let place = Place {
+                host: &host.name,
+                edge: *edge,
+                port: interface.attachment.port,
+            };
+            let duplicate = |first: &str, address: String| FabricError::DuplicateAddress {
+                network: name.into(),
+                first: first.into(),
+                second: host.name.clone(),
+                address,
+            };
+            network
+                .ports
+                .entry(place.edge)
+                .or_default()
+                .insert(place.port);
+            if let Some(other) = network.macs.insert(interface.mac, place) {
+                return Err(duplicate(other.host, interface.mac.to_string()));
+            }
+            for address in &interface.addresses {
+                let IpAddr::V4(ip) = address.addr() else {
+                    continue;
+                };
+                let value = (interface.mac, host.name.as_str());
+                if let Some((_, other)) = network.addresses.insert(ip, value) {
+                    return Err(duplicate(other, ip.to_string()));
+                }
+            }
+        }
+    }
+    Ok(networks.into_values().collect())
+}

@@ -1,0 +1,83 @@
+//! Shortest paths between switches: one run of Dijkstra for each destination.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+
+use weft_proto::vocab::PortNo;
+
+use crate::model::{Model, Peer};
+
+/// Switches and the links between them that are up. Indices are in order of the switches' names.
+#[derive(Clone, Debug)]
+pub(super) struct Topology {
+    /// The links of each switch, in order of their ports.
+    links: Vec<Vec<Link>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Link {
+    port: PortNo,
+    peer: usize,
+    metric: u64,
+}
+
+/// Distance to one destination, by switch; `None` where there is no way.
+pub(super) type Distances = Vec<Option<u64>>;
+
+impl Topology {
+    /// The links of the model but those in `down`.
+    pub(super) fn new(model: &Model, down: &BTreeSet<String>) -> Self {
+        let index: BTreeMap<&str, usize> =
+            model.switches.keys().map(String::as_str).zip(0..).collect();
+        let links = model
+            .switches
+            .values()
+            .map(|switch| {
+                let ports = switch.ports.iter().filter_map(|(port, port_info)| {
+                    let Peer::Switch { switch: peer, .. } = &port_info.peer else {
+                        return None;
+                    };
+                    let link = model.links.get(&port_info.link)?;
+                    let up = link.up && !down.contains(&link.name);
+                    up.then_some(Link {
+                        port: *port,
+                        peer: *index.get(peer.as_str())?,
+                        metric: u64::from(link.metric.max(1)),
+                    })
+                });
+                ports.collect()
+            })
+            .collect();
+        Self { links }
+    }
+
+    /// How far everybody is from `destination`; links cost the same in both directions.
+    pub(super) fn distances(&self, destination: usize) -> Distances {
+        let mut distances: Distances = vec![None; self.links.len()];
+        let mut queue = BinaryHeap::from([(Reverse(0), destination)]);
+        while let Some((Reverse(distance), at)) = queue.pop() {
+            if distances[at].is_some() {
+                continue;
+            }
+            distances[at] = Some(distance);
+            for link in &self.links[at] {
+                if distances[link.peer].is_none() {
+                    queue.push((Reverse(distance + link.metric), link.peer));
+                }
+            }
+        }
+        distances
+    }
+
+    /// Every port of `from` that begins a shortest path, in order.
+    pub(super) fn next_hops(&self, from: usize, distances: &Distances) -> Vec<PortNo> {
+        let Some(distance) = distances[from] else {
+            return Vec::new();
+        };
+        self.links[from]
+            .iter()
+            .filter(|link| distances[link.peer].is_some_and(|rest| rest + link.metric == distance))
+            .map(|link| link.port)
+            .collect()
+    }
+}
