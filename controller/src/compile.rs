@@ -15,3 +15,4 @@ pub use fabric::{FABRIC_GROUPS_END, Fabric, FabricError, GATEWAY_MAC, node_label
 pub use fabric_names::MissingName;
 pub use owner::{Owner, OwnerTag};
 pub use state::{Conflict, DefaultEntry, Desired, Entry, Observed};
+pub(crate) use state::{default_entry, table_entry};

@@ -20,7 +20,7 @@ use crate::store::{Revision, StoreError};
 
 mod shared;
 
-pub(crate) use shared::{Flow, Shared, State, SwitchEntry};
+pub(crate) use shared::{Flow, Shared, State, SwitchEntry, flow_view};
 
 /// A clone of it is the same controller.
 #[derive(Clone, Debug)]
@@ -52,6 +52,34 @@ pub struct WriteContext {
     pub dry_run: bool,
     /// Take over what another owner made.
     pub force: bool,
+}
+
+impl WriteContext {
+    /// Checks the conditions on the object's revision; `None`: there is no such object.
+    pub(crate) fn check_revision(&self, current: Option<Revision>) -> Result<(), HandleError> {
+        let holds = match (&self.if_match, current) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(IfMatch::Any), Some(_)) => true,
+            (Some(IfMatch::OneOf(wanted)), Some(current)) => wanted.contains(&current),
+        };
+        if holds && !(self.only_create && current.is_some()) {
+            Ok(())
+        } else {
+            Err(HandleError::PreconditionFailed { current })
+        }
+    }
+
+    /// Checks that the writer may change what `owner` made.
+    pub(crate) fn check_owner(&self, name: &str, owner: Option<&str>) -> Result<(), HandleError> {
+        match owner {
+            Some(owner) if owner != self.owner && !self.force => Err(HandleError::OwnedByOther {
+                name: name.to_owned(),
+                owner: owner.to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The `If-Match` condition.
@@ -319,6 +347,12 @@ impl Handle {
         deadline: Duration,
     ) -> Result<bool, HandleError> {
         self.shared.wait_realized(switch, revision, deadline).await
+    }
+
+    /// Waits until every switch that is connected has committed all that is desired now; false when `deadline` passed
+    /// first.
+    pub async fn wait_settled(&self, deadline: Duration) -> bool {
+        self.shared.wait_settled(deadline).await
     }
 
     /// True while every switch has been brought to its desired state and every link was reported.

@@ -4,11 +4,15 @@
 //! reconcile loops are the drivers around them.
 
 pub mod compile;
+pub mod controller;
 pub mod flow;
 pub mod handle;
 pub mod model;
+pub mod object;
 pub mod problem;
 pub mod quantity;
+mod reconcile;
+pub mod southbound;
 pub mod spec;
 pub mod status;
 pub mod store;

@@ -131,7 +131,7 @@ fn set<K: Ord + Clone, V: PartialEq>(map: &mut BTreeMap<K, V>, key: K, value: V)
 }
 
 /// Writes an entry back as the table entry it was.
-pub(super) fn table_entry(key: &EntryKey, entry: &Entry) -> TableEntry {
+pub(crate) fn table_entry(key: &EntryKey, entry: &Entry) -> TableEntry {
     TableEntry {
         key: key.clone(),
         action: Some(entry.action.clone()),
@@ -142,7 +142,7 @@ pub(super) fn table_entry(key: &EntryKey, entry: &Entry) -> TableEntry {
 }
 
 /// A default entry; `None` resets it to the program's.
-pub(super) fn default_entry(table: TableId, default: Option<&DefaultEntry>) -> TableEntry {
+pub(crate) fn default_entry(table: TableId, default: Option<&DefaultEntry>) -> TableEntry {
     TableEntry {
         key: EntryKey {
             table,

@@ -1,6 +1,6 @@
 //! What a controller shows to its handles: the declared state with its one writer, and each switch's status.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use weft_proto::vocab::{DeviceId, EntryKey};
 
 use super::{Command, FlowFilter, HandleError};
 use crate::flow::{CompiledFlow, FlowSpec};
+use crate::reconcile::Mailbox;
 use crate::status::{
     Condition, ConditionType, DataplaneAddress, FlowStatus, FlowView, HostView, LinkView, Metrics,
     NodeView, Phase, PortCounters, PortView, SwitchStatus, SwitchView, TopologyView,
@@ -41,6 +42,7 @@ pub(crate) struct SwitchEntry {
     pub(crate) device: DeviceId,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) schema: Arc<Schema>,
+    pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) status: watch::Receiver<Arc<SwitchStatus>>,
 }
 
@@ -51,6 +53,9 @@ pub(crate) struct State {
     pub(crate) links: BTreeMap<String, LinkView>,
     pub(crate) ports: BTreeMap<String, BTreeMap<u32, PortView>>,
     pub(crate) flows: BTreeMap<String, BTreeMap<String, Arc<Flow>>>,
+    pub(crate) boot_ids: BTreeMap<String, String>,
+    /// Links that are down, declared or observed.
+    pub(crate) down: BTreeSet<String>,
 }
 
 /// A stored flow and what it becomes.
@@ -61,6 +66,22 @@ pub(crate) struct Flow {
     /// As it was declared.
     pub(crate) spec: FlowSpec,
     pub(crate) compiled: Arc<CompiledFlow>,
+    /// Why it does not fit the pipeline that runs now.
+    pub(crate) misfit: Option<String>,
+}
+
+impl SwitchEntry {
+    /// The published status. Revisions that changed nothing on this switch are reached as soon as they exist.
+    fn status(&self, newest: Revision) -> SwitchStatus {
+        let posted = self.mailbox.generation();
+        let mut status = SwitchStatus::clone(&self.status.borrow());
+        status.desired_revision = status.desired_revision.max(newest);
+        status.desired_generation = posted;
+        if status.reconciled && status.observed_generation == posted {
+            status.observed_revision = status.observed_revision.max(newest);
+        }
+        status
+    }
 }
 
 impl Shared {
@@ -108,12 +129,15 @@ impl Shared {
     }
 
     fn switch_view(&self, name: &str, entry: &SwitchEntry) -> SwitchView {
+        let state = self.read();
+        let mut status = entry.status(state.revision);
+        status.boot_id = state.boot_ids.get(name).cloned().unwrap_or_default();
         SwitchView {
             name: name.to_owned(),
             device_id: entry.device.0,
             labels: entry.labels.clone(),
-            ports: self.read().ports.get(name).map_or(0, BTreeMap::len),
-            status: SwitchStatus::clone(&entry.status.borrow()),
+            ports: state.ports.get(name).map_or(0, BTreeMap::len),
+            status,
         }
     }
 
@@ -203,7 +227,7 @@ impl Shared {
             let Some(entry) = self.switches.get(switch) else {
                 continue;
             };
-            let status = Arc::clone(&entry.status.borrow());
+            let status = entry.status(state.revision);
             for (name, flow) in flows {
                 let owned = filter
                     .owner
@@ -223,8 +247,8 @@ impl Shared {
 
     pub(crate) fn flow(&self, switch: &str, name: &str) -> Result<FlowView, HandleError> {
         let entry = self.entry(switch)?;
-        let status = Arc::clone(&entry.status.borrow());
         let state = self.read();
+        let status = entry.status(state.revision);
         let flow = state
             .flows
             .get(switch)
@@ -250,8 +274,15 @@ impl Shared {
         revision: Revision,
         deadline: Duration,
     ) -> Result<bool, HandleError> {
-        let mut status = self.entry(switch)?.status.clone();
-        let reached = status.wait_for(|status| status.observed_revision >= revision);
+        let entry = self.entry(switch)?;
+        let mut status = entry.status.clone();
+        // All that was posted so far includes everything up to any revision that exists.
+        let posted = entry.mailbox.generation();
+        let exists = revision <= self.revision();
+        let reached = status.wait_for(|status| {
+            status.observed_revision >= revision
+                || exists && status.reconciled && status.observed_generation >= posted
+        });
         match tokio::time::timeout(deadline, reached).await {
             Ok(Ok(_)) => Ok(true),
             Ok(Err(_)) => Err(HandleError::Stopped),
@@ -259,13 +290,35 @@ impl Shared {
         }
     }
 
+    pub(crate) async fn wait_settled(&self, deadline: Duration) -> bool {
+        let all = async {
+            for entry in self.switches.values() {
+                let posted = entry.mailbox.generation();
+                let settled = |status: &Arc<SwitchStatus>| {
+                    !status.connected || status.observed_generation >= posted
+                };
+                if entry.status.clone().wait_for(settled).await.is_err() {
+                    return false;
+                }
+            }
+            true
+        };
+        tokio::time::timeout(deadline, all).await.unwrap_or(false)
+    }
+
+    /// A switch's status as of now.
+    pub(crate) fn status(&self, switch: &str) -> Result<SwitchStatus, HandleError> {
+        let entry = self.entry(switch)?;
+        Ok(entry.status(self.revision()))
+    }
+
     pub(crate) fn metrics(&self) -> Metrics {
+        let state = self.read();
         let switches = self
             .switches
             .iter()
-            .map(|(name, entry)| (name.clone(), SwitchStatus::clone(&entry.status.borrow())))
+            .map(|(name, entry)| (name.clone(), entry.status(state.revision)))
             .collect();
-        let state = self.read();
         Metrics {
             switches,
             flows: state.flows.values().map(BTreeMap::len).sum(),
@@ -276,12 +329,13 @@ impl Shared {
 
 /// A flow with its phase, computed from what its switch has reported.
 pub(crate) fn flow_view(switch: &str, name: &str, flow: &Flow, status: &SwitchStatus) -> FlowView {
-    let rejections: Vec<Condition> = flow
+    let misfit = flow.misfit.iter().map(|detail| rejected(detail.clone()));
+    let refused = flow
         .compiled
         .entries
         .iter()
-        .filter_map(|entry| rejection(status, &entry.key))
-        .collect();
+        .filter_map(|entry| rejection(status, &entry.key));
+    let rejections: Vec<Condition> = misfit.chain(refused).collect();
     let phase = if !rejections.is_empty() {
         Phase::Rejected
     } else if status.observed_revision >= flow.revision {
@@ -318,14 +372,18 @@ pub(crate) fn flow_view(switch: &str, name: &str, flow: &Flow, status: &SwitchSt
 
 fn rejection(status: &SwitchStatus, key: &EntryKey) -> Option<Condition> {
     let rejection = status.rejected.get(key)?;
-    Some(Condition {
+    Some(rejected(format!(
+        "{}: {} (tried {} times)",
+        rejection.code, rejection.detail, rejection.attempts
+    )))
+}
+
+fn rejected(detail: String) -> Condition {
+    Condition {
         r#type: ConditionType::Rejected,
         status: true,
-        detail: format!(
-            "{}: {} (tried {} times)",
-            rejection.code, rejection.detail, rejection.attempts
-        ),
-    })
+        detail,
+    }
 }
 
 fn counters(counter: node::PortCounter) -> PortCounters {

@@ -1,0 +1,291 @@
+//! Starting a controller: identity, declared state, tasks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::{Arc, RwLock};
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use weft_proto::node::v1::node_client::NodeClient;
+use weft_proto::p4::v1 as wire;
+use weft_proto::schema::Schema;
+use weft_proto::vocab::PortNo;
+
+use super::writer::{Inputs, Writer};
+use super::{Config, StartError, inventory};
+use crate::handle::{Handle, Shared, State, SwitchEntry};
+use crate::model::{FabricMode, Host, HostKind, Link, Model, Peer, Switch};
+use crate::object;
+use crate::reconcile::{Common, Elections, Mailbox, SwitchTask};
+use crate::southbound::SwitchClient;
+use crate::status::{
+    EndpointView, HostView, InterfaceView, LinkView, NodeView, OperState, PortView, SwitchStatus,
+};
+use crate::store::{Compare, Op, Revision, Store, StoreError, Txn, TxnOutcome};
+
+/// Commands that wait for the writer; senders wait when there are more.
+const COMMANDS: usize = 256;
+/// Observations that wait for the writer.
+const OBSERVATIONS: usize = 1024;
+
+/// Starts a controller. It ends by [`Config::cancel`]; then the returned task ends, after all tasks that it owns.
+///
+/// # Errors
+///
+/// The store, or the pipeline, cannot be used.
+pub async fn start(config: Config) -> Result<(Handle, JoinHandle<()>), StartError> {
+    let Config {
+        model,
+        pipeline,
+        store,
+        southbound,
+        address,
+        cancel,
+    } = config;
+    let schema = Arc::new(Schema::new(&pipeline.p4info)?);
+    let elections = Elections::open(Arc::clone(&store)).await?;
+    let cluster = cluster(&*store).await?;
+    let (commands, command_queue) = mpsc::channel(COMMANDS);
+    let (events, event_queue) = mpsc::channel(COMMANDS);
+    let (news, news_queue) = mpsc::channel(OBSERVATIONS);
+    let (ready, ready_view) = watch::channel(false);
+    let common = Arc::new(Common {
+        schema: Arc::clone(&schema),
+        cookie: pipeline.cookie,
+        pipeline: wire::ForwardingPipelineConfig {
+            p4info: Some(pipeline.p4info),
+            p4_device_config: pipeline.device_config,
+            cookie: Some(wire::forwarding_pipeline_config::Cookie {
+                cookie: pipeline.cookie,
+            }),
+        },
+        cluster,
+        elections,
+        status_changed: Notify::new(),
+        events,
+        cancel: cancel.clone(),
+    });
+
+    let mut tasks = JoinSet::new();
+    let mut mailboxes = BTreeMap::new();
+    let mut switches = BTreeMap::new();
+    for (name, switch) in &model.switches {
+        let mailbox = Arc::new(Mailbox::default());
+        let (published, status) = watch::channel(Arc::new(SwitchStatus::default()));
+        let client = SwitchClient::new(southbound.clone(), switch.device_id);
+        let node = NodeClient::new(southbound.clone());
+        let task = SwitchTask::new(
+            name,
+            Arc::clone(&common),
+            client,
+            node,
+            Arc::clone(&mailbox),
+            published,
+        );
+        tasks.spawn(task.run());
+        let entry = SwitchEntry {
+            device: switch.device_id,
+            labels: switch.labels.clone(),
+            schema: Arc::clone(&schema),
+            mailbox: Arc::clone(&mailbox),
+            status,
+        };
+        switches.insert(name.clone(), entry);
+        mailboxes.insert(name.clone(), mailbox);
+    }
+    tasks.spawn(inventory::follow(southbound.clone(), news, cancel.clone()));
+
+    let shared = Arc::new(Shared {
+        commands,
+        ready: ready_view,
+        address,
+        channel: southbound,
+        name: model.name.clone(),
+        fabric: match model.fabric {
+            FabricMode::Auto => "auto",
+            FabricMode::None => "none",
+        },
+        nodes: nodes(&model),
+        hosts: model
+            .hosts
+            .values()
+            .map(|host| (host.name.clone(), host_view(host, &model)))
+            .collect(),
+        switches,
+        state: RwLock::new(initial_state(&model)),
+    });
+    let inputs = Inputs {
+        commands: command_queue,
+        events: event_queue,
+        observed: news_queue,
+    };
+    let mut writer = Writer::new(
+        Model::clone(&model),
+        store,
+        Arc::clone(&shared),
+        common,
+        mailboxes,
+        ready,
+    );
+    writer.load().await?;
+    let done = tokio::spawn(async move {
+        writer.run(inputs).await;
+        while tasks.join_next().await.is_some() {}
+    });
+    Ok((Handle::new(shared), done))
+}
+
+/// The store's identity; a new store gets a new one.
+async fn cluster(store: &dyn Store) -> Result<String, StoreError> {
+    let key = object::CLUSTER.to_owned();
+    if let Some(record) = store.get(&key).await? {
+        return Ok(String::from_utf8_lossy(&record.value).into_owned());
+    }
+    // Each `RandomState` has other keys; nothing here needs more than to be different each time.
+    let id = format!("{:016x}", RandomState::new().build_hasher().finish());
+    let txn = Txn {
+        compare: vec![Compare::Absent { key: key.clone() }],
+        ops: vec![Op::Put {
+            key,
+            value: id.clone().into(),
+            lease: None,
+        }],
+    };
+    match store.txn(txn).await? {
+        TxnOutcome::Conflict {
+            current: Some(record),
+            ..
+        } => Ok(String::from_utf8_lossy(&record.value).into_owned()),
+        _ => Ok(id),
+    }
+}
+
+fn nodes(model: &Model) -> Vec<NodeView> {
+    let switches = model.switches.values().map(|switch| NodeView {
+        name: switch.name.clone(),
+        kind: "switch".to_owned(),
+        labels: switch.labels.clone(),
+    });
+    let hosts = model.hosts.values().map(|host| NodeView {
+        name: host.name.clone(),
+        kind: host_kind(host.kind).to_owned(),
+        labels: host.labels.clone(),
+    });
+    let mut nodes: Vec<NodeView> = switches.chain(hosts).collect();
+    nodes.sort_by(|a, b| a.name.cmp(&b.name));
+    nodes
+}
+
+fn host_kind(kind: HostKind) -> &'static str {
+    match kind {
+        HostKind::Host => "host",
+        HostKind::Router => "router",
+    }
+}
+
+fn host_view(host: &Host, model: &Model) -> HostView {
+    let interfaces = host.interfaces.iter().map(|interface| {
+        let at = &interface.attachment;
+        let port = model
+            .switches
+            .get(&at.switch)
+            .and_then(|switch| switch.ports.get(&at.port));
+        InterfaceView {
+            name: interface.name.clone(),
+            mac: interface.mac.to_string(),
+            addresses: interface
+                .addresses
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            attachment: EndpointView {
+                node: at.switch.clone(),
+                interface: port.map_or_else(|| at.port.to_string(), |port| port.name.clone()),
+            },
+            network: interface.network.clone(),
+        }
+    });
+    HostView {
+        name: host.name.clone(),
+        kind: host_kind(host.kind).to_owned(),
+        interfaces: interfaces.collect(),
+        declared: true,
+    }
+}
+
+fn initial_state(model: &Model) -> State {
+    State {
+        revision: Revision::default(),
+        links: model
+            .links
+            .values()
+            .map(|link| (link.name.clone(), link_view(link)))
+            .collect(),
+        ports: model
+            .switches
+            .values()
+            .map(|switch| (switch.name.clone(), port_views(switch, model)))
+            .collect(),
+        flows: model
+            .switches
+            .keys()
+            .map(|name| (name.clone(), BTreeMap::new()))
+            .collect(),
+        boot_ids: BTreeMap::new(),
+        down: BTreeSet::new(),
+    }
+}
+
+fn link_view(link: &Link) -> LinkView {
+    let end = |end: &crate::model::Endpoint| EndpointView {
+        node: end.node.clone(),
+        interface: end.interface.clone(),
+    };
+    LinkView {
+        name: link.name.clone(),
+        endpoints: [end(&link.a), end(&link.b)],
+        state: OperState::Unknown,
+        desired_state: if link.up {
+            OperState::Up
+        } else {
+            OperState::Down
+        },
+        metric: link.metric,
+        srlgs: link.srlgs.clone(),
+        revision: Revision::default(),
+    }
+}
+
+fn port_views(switch: &Switch, model: &Model) -> BTreeMap<u32, PortView> {
+    let view = |(number, port): (&PortNo, &crate::model::Port)| {
+        let peer = match &port.peer {
+            Peer::Switch { switch, port } => {
+                let name = model
+                    .switches
+                    .get(switch)
+                    .and_then(|switch| switch.ports.get(port));
+                EndpointView {
+                    node: switch.clone(),
+                    interface: name.map_or_else(|| port.to_string(), |port| port.name.clone()),
+                }
+            }
+            Peer::Host { host, interface } => EndpointView {
+                node: host.clone(),
+                interface: interface.clone(),
+            },
+        };
+        let view = PortView {
+            switch: switch.name.clone(),
+            name: port.name.clone(),
+            number: number.0,
+            kind: "",
+            state: OperState::Unknown,
+            mtu: port.mtu,
+            link: Some(port.link.clone()),
+            peer: Some(peer),
+            counters: None,
+        };
+        (number.0, view)
+    };
+    switch.ports.iter().map(view).collect()
+}

@@ -1,0 +1,299 @@
+//! Flows: validated, stored under conditions, handed to their switch.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use weft_proto::vocab::{EntryKey, TableEntry};
+
+use super::Writer;
+use crate::flow::{self, CompiledFlow, FlowSpec};
+use crate::handle::{
+    DeleteAnswer, DeleteFlow, Diff, Flow, HandleError, PutFlow, PutFlowAnswer, WriteContext,
+    WriteOutcome, flow_view,
+};
+use crate::object::{self, Document};
+use crate::problem::{Code, FieldError};
+use crate::store::{Compare, Op, Revision, Txn, TxnOutcome};
+
+impl Writer {
+    pub(super) async fn put_flow(
+        &mut self,
+        request: PutFlow,
+    ) -> Result<PutFlowAnswer, HandleError> {
+        let PutFlow {
+            switch,
+            name,
+            spec,
+            context,
+        } = request;
+        if !object::is_name(&name) {
+            let detail = "a name has 1 to 253 characters of A-Z a-z 0-9 . _ -";
+            return Err(HandleError::Invalid {
+                errors: vec![FieldError::new("", Code::InvalidName, detail)],
+            });
+        }
+        let ports = self.ports.get(&switch).ok_or_else(|| no_switch(&switch))?;
+        let known = self.known_flow(&switch, &name);
+        context.check_revision(known.as_ref().map(|flow| flow.revision))?;
+        context.check_owner(&name, known.as_ref().map(|flow| flow.owner.as_str()))?;
+        let compiled = flow::compile(&self.common.schema, ports, &switch, &spec)
+            .map_err(|errors| HandleError::Invalid { errors })?;
+        self.check_keys(&switch, &name, &compiled)?;
+        let empty = BTreeMap::new();
+        let before = known
+            .as_ref()
+            .map_or_else(|| empty, |flow| by_key(&flow.compiled.entries));
+        let diff = diff(&before, &by_key(&compiled.entries));
+        let outcome = match &known {
+            None => WriteOutcome::Created,
+            Some(flow)
+                if flow.owner == context.owner
+                    && flow.compiled.normalised == compiled.normalised =>
+            {
+                WriteOutcome::Unchanged
+            }
+            Some(_) => WriteOutcome::Updated,
+        };
+        let mut flow = Flow {
+            revision: known
+                .as_ref()
+                .map_or_else(Revision::default, |flow| flow.revision),
+            owner: context.owner.clone(),
+            spec,
+            compiled: Arc::new(compiled),
+            misfit: None,
+        };
+        if outcome != WriteOutcome::Unchanged && !context.dry_run {
+            flow.revision = self
+                .store_flow(&switch, &name, known.as_deref(), &flow)
+                .await?;
+            self.install_flow(&switch, &name, Some(flow.clone()));
+        }
+        let status = self.shared.status(&switch)?;
+        Ok(PutFlowAnswer {
+            flow: flow_view(&switch, &name, &flow, &status),
+            outcome,
+            diff,
+        })
+    }
+
+    pub(super) async fn delete_flow(
+        &mut self,
+        request: DeleteFlow,
+    ) -> Result<DeleteAnswer, HandleError> {
+        let DeleteFlow {
+            switch,
+            name,
+            context,
+        } = request;
+        if !self.ports.contains_key(&switch) {
+            return Err(no_switch(&switch));
+        }
+        let known = self
+            .known_flow(&switch, &name)
+            .ok_or_else(|| HandleError::NotFound {
+                kind: "flow",
+                name: name.clone(),
+            })?;
+        context.check_revision(Some(known.revision))?;
+        context.check_owner(&name, Some(&known.owner))?;
+        let diff = Diff {
+            remove: known.compiled.entries.len(),
+            ..Diff::default()
+        };
+        if context.dry_run {
+            return Ok(DeleteAnswer {
+                revision: self.shared.revision(),
+                diff,
+            });
+        }
+        let key = object::flow_key(&switch, &name);
+        let txn = Txn {
+            compare: vec![Compare::Unchanged {
+                key: key.clone(),
+                modified: known.revision,
+            }],
+            ops: vec![Op::Delete { key }],
+        };
+        let revision = self.commit(txn).await?;
+        self.install_flow_at(&switch, &name, None, revision);
+        Ok(DeleteAnswer { revision, diff })
+    }
+
+    /// Deletes flows whose every entry was not hit for its idle timeout.
+    pub(super) async fn expire_flows(&mut self, switch: &str, idle: &[EntryKey]) {
+        let names: BTreeSet<String> = {
+            let Some(keys) = self.keys.get(switch) else {
+                return;
+            };
+            idle.iter()
+                .filter_map(|key| keys.get(key).cloned())
+                .collect()
+        };
+        for name in names {
+            let context = WriteContext {
+                owner: "system".to_owned(),
+                force: true,
+                ..WriteContext::default()
+            };
+            let request = DeleteFlow {
+                switch: switch.to_owned(),
+                name,
+                context,
+            };
+            if let Err(error) = self.delete_flow(request).await {
+                tracing::warn!(%error, switch, "idle flow is not deleted");
+            }
+        }
+    }
+
+    fn known_flow(&self, switch: &str, name: &str) -> Option<Arc<Flow>> {
+        self.shared.read().flows.get(switch)?.get(name).cloned()
+    }
+
+    /// Refuses entries that another flow of the switch has already.
+    fn check_keys(
+        &self,
+        switch: &str,
+        name: &str,
+        compiled: &CompiledFlow,
+    ) -> Result<(), HandleError> {
+        let Some(keys) = self.keys.get(switch) else {
+            return Ok(());
+        };
+        for entry in &compiled.entries {
+            if let Some(other) = keys.get(&entry.key)
+                && other != name
+            {
+                let detail = format!("flow {other} of {switch} has the same match and priority");
+                return Err(HandleError::Conflict {
+                    detail,
+                    with: other.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    async fn store_flow(
+        &mut self,
+        switch: &str,
+        name: &str,
+        known: Option<&Flow>,
+        flow: &Flow,
+    ) -> Result<Revision, HandleError> {
+        let key = object::flow_key(switch, name);
+        let compare = match known {
+            Some(known) => Compare::Unchanged {
+                key: key.clone(),
+                modified: known.revision,
+            },
+            None => Compare::Absent { key: key.clone() },
+        };
+        let document: Document<&FlowSpec> = Document {
+            owner: flow.owner.clone(),
+            spec: &flow.spec,
+        };
+        let put = Op::Put {
+            key,
+            value: object::encode(&document),
+            lease: None,
+        };
+        self.commit(Txn {
+            compare: vec![compare],
+            ops: vec![put],
+        })
+        .await
+    }
+
+    async fn commit(&mut self, txn: Txn) -> Result<Revision, HandleError> {
+        match self.store.txn(txn).await? {
+            TxnOutcome::Committed { revision } => Ok(revision),
+            // Somebody else writes this store: take in what they wrote, and let the caller decide again.
+            TxnOutcome::Conflict { key, current } => {
+                let revision = current.as_ref().map(|record| record.modified);
+                match (&current, object::parse_flow_key(&key)) {
+                    (Some(record), _) => self.load_flow(record),
+                    (None, Some((switch, name))) => {
+                        let (switch, name) = (switch.to_owned(), name.to_owned());
+                        self.install_flow(&switch, &name, None);
+                    }
+                    (None, None) => {}
+                }
+                Err(HandleError::PreconditionFailed { current: revision })
+            }
+        }
+    }
+
+    /// Takes in a stored flow, or its end, and tells its switch.
+    pub(super) fn install_flow(&mut self, switch: &str, name: &str, flow: Option<Flow>) {
+        let revision = flow
+            .as_ref()
+            .map_or_else(Revision::default, |flow| flow.revision);
+        self.install_flow_at(switch, name, flow, revision);
+    }
+
+    fn install_flow_at(
+        &mut self,
+        switch: &str,
+        name: &str,
+        flow: Option<Flow>,
+        revision: Revision,
+    ) {
+        let keys = self.keys.entry(switch.to_owned()).or_default();
+        let mut state = self.shared.write();
+        state.revision = state.revision.max(revision);
+        let flows = state.flows.entry(switch.to_owned()).or_default();
+        if let Some(old) = flows.remove(name) {
+            for entry in &old.compiled.entries {
+                if keys.get(&entry.key).is_some_and(|owner| owner == name) {
+                    keys.remove(&entry.key);
+                }
+            }
+        }
+        let compiled = flow.as_ref().map(|flow| Arc::clone(&flow.compiled));
+        if let Some(flow) = flow {
+            for entry in &flow.compiled.entries {
+                keys.insert(entry.key.clone(), name.to_owned());
+            }
+            flows.insert(name.to_owned(), Arc::new(flow));
+        }
+        let revision = state.revision;
+        drop(state);
+        if let Some(mailbox) = self.mailboxes.get(switch) {
+            mailbox.post(revision, |news| {
+                news.flows.insert(name.to_owned(), compiled);
+            });
+        }
+    }
+}
+
+fn no_switch(name: &str) -> HandleError {
+    HandleError::NotFound {
+        kind: "switch",
+        name: name.to_owned(),
+    }
+}
+
+fn by_key(entries: &[TableEntry]) -> BTreeMap<&EntryKey, &TableEntry> {
+    entries.iter().map(|entry| (&entry.key, entry)).collect()
+}
+
+fn diff(
+    before: &BTreeMap<&EntryKey, &TableEntry>,
+    after: &BTreeMap<&EntryKey, &TableEntry>,
+) -> Diff {
+    let mut diff = Diff::default();
+    for (key, entry) in after {
+        match before.get(key) {
+            None => diff.add += 1,
+            Some(old) if old == entry => diff.unchanged += 1,
+            Some(_) => diff.change += 1,
+        }
+    }
+    diff.remove = before
+        .keys()
+        .filter(|key| !after.contains_key(*key))
+        .count();
+    diff
+}

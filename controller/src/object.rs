@@ -1,0 +1,79 @@
+//! What the store holds: keys and documents.
+
+use serde::{Deserialize, Serialize};
+
+/// All flows.
+pub(crate) const FLOWS: &str = "/flows/";
+/// Declared states of links.
+pub(crate) const LINKS: &str = "/links/";
+/// The identity of this store, made when it was new.
+pub(crate) const CLUSTER: &str = "/controller/cluster";
+
+/// A declared object with its owner.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Document<T> {
+    /// Who made it.
+    pub(crate) owner: String,
+    /// What was declared.
+    pub(crate) spec: T,
+}
+
+/// The declared state of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LinkDeclaration {
+    /// Whether it shall carry packets.
+    pub(crate) up: bool,
+}
+
+/// The stored form of a document.
+pub(crate) fn encode(document: &impl Serialize) -> bytes::Bytes {
+    serde_json::to_vec(document)
+        .expect("documents have text keys and no failing serializer")
+        .into()
+}
+
+/// The key of a flow.
+pub(crate) fn flow_key(switch: &str, name: &str) -> String {
+    format!("{FLOWS}{switch}/{name}")
+}
+
+/// Switch and name of a flow's key.
+pub(crate) fn parse_flow_key(key: &str) -> Option<(&str, &str)> {
+    key.strip_prefix(FLOWS)?.split_once('/')
+}
+
+/// The key of a link's declared state.
+pub(crate) fn link_key(link: &str) -> String {
+    format!("{LINKS}{link}")
+}
+
+/// Whether a text may name an object: 1 to 253 characters of `[A-Za-z0-9._-]`, not `.` or `..`.
+pub fn is_name(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    (1..=253).contains(&text.len()) && text.bytes().all(allowed) && text != "." && text != ".."
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flow_keys_are_read_back() {
+        assert_eq!(
+            parse_flow_key(&flow_key("leaf1", "web.in")),
+            Some(("leaf1", "web.in"))
+        );
+        assert_eq!(parse_flow_key("/links/a"), None);
+    }
+
+    #[test]
+    fn names_follow_the_rule() {
+        for good in ["a", "web-in", "A_b.c", "...", &"x".repeat(253)] {
+            assert!(is_name(good), "{good}");
+        }
+        for bad in ["", ".", "..", "a/b", "a b", "ä", &"x".repeat(254)] {
+            assert!(!is_name(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,638 @@
+//! Bringing one switch from what it holds to what it must hold, as a plain state machine.
+//!
+//! [`Reconciler`] knows the desired state, what the switch reported or confirmed, and which keys may differ. The driver
+//! feeds it with both and asks for the next batch; one batch is in flight at a time. The work for a change is
+//! proportional to the change: only keys that were touched are compared.
+//!
+//! ```text
+//!   desired ──┐                     ┌── written: the switch confirmed it, observed moves
+//!             ├─ marks ── batch ──► │
+//!   observed ─┘                     └── rejected: quarantined until something changes
+//! ```
+//!
+//! Order: groups, then entries added or changed in place, then entries deleted, then groups deleted; each batch is
+//! answered before the next, so nothing ever points at something that is not there.
+
+mod election;
+mod mailbox;
+mod session;
+mod task;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use weft_proto::vocab::{
+    EntryKey, MulticastGroup, MulticastGroupId, TableAction, TableEntry, TableId,
+};
+
+use crate::compile::{
+    Change, Desired, Entry, Observed, Owner, OwnerTag, Plan, Subject, Update, default_entry, diff,
+    table_entry,
+};
+use crate::flow::CompiledFlow;
+use crate::status::Rejection;
+
+pub(crate) use election::Elections;
+pub(crate) use mailbox::Mailbox;
+pub(crate) use task::{Common, SwitchTask, TaskEvent};
+
+/// Deletes beyond this number, and beyond half of what the switch holds, need an explanation.
+const MASS_DELETE: usize = 100;
+/// An entry that was refused so often is not tried again by itself.
+const MAX_ATTEMPTS: u32 = 3;
+/// So often is a switch read again in one session because it surprised us.
+const MAX_DOUBTS: u32 = 3;
+
+/// One switch's desired and observed state, and what is left to do.
+#[derive(Debug, Default)]
+pub(crate) struct Reconciler {
+    /// The switch's name, part of the tags of its flows.
+    switch: String,
+    fabric_known: bool,
+    flows: BTreeMap<String, Arc<CompiledFlow>>,
+    /// How many flows use a group.
+    group_uses: BTreeMap<MulticastGroupId, usize>,
+    desired: Desired,
+    /// What the switch holds of ours; `None`: not read in this session.
+    observed: Option<Observed>,
+    /// Entries that others wrote, at keys that nobody here wants.
+    foreign: BTreeMap<EntryKey, Entry>,
+    foreign_groups: BTreeSet<MulticastGroupId>,
+    marks: Marks,
+    rejected: BTreeMap<EntryKey, Refused>,
+    rejected_groups: BTreeMap<MulticastGroupId, Rejection>,
+    /// Number of entries that each table holds, others' included.
+    used: BTreeMap<TableId, u64>,
+    /// Deletes that nothing explains; held back.
+    held: BTreeSet<EntryKey>,
+    held_groups: BTreeSet<MulticastGroupId>,
+    /// The first comparison of this process is done: later deletes have a cause that was seen.
+    settled: bool,
+    /// What the switch said does not fit what it was thought to hold.
+    doubtful: bool,
+    /// How often that happened in this session.
+    doubts: u32,
+}
+
+/// Keys that may differ. A key is in one set at most.
+#[derive(Debug, Default)]
+struct Marks {
+    groups: BTreeSet<MulticastGroupId>,
+    writes: BTreeSet<EntryKey>,
+    defaults: BTreeSet<TableId>,
+    deletes: BTreeSet<EntryKey>,
+    group_deletes: BTreeSet<MulticastGroupId>,
+}
+
+#[derive(Debug)]
+struct Refused {
+    rejection: Rejection,
+    /// Try again by itself after the delay for this attempt.
+    waiting: bool,
+}
+
+/// What the switch said to one update.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Committed.
+    Done,
+    /// Not tried, or undone, because of another update of the batch.
+    Aborted,
+    /// Refused.
+    Refused { code: &'static str, detail: String },
+    /// An insert of something that exists, or a change of something that does not.
+    Surprised { code: &'static str, detail: String },
+}
+
+impl Reconciler {
+    pub(crate) fn new(switch: &str) -> Self {
+        Self {
+            switch: switch.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// Replaces what the fabric wants.
+    pub(crate) fn set_fabric(&mut self, fabric: Desired) {
+        let mut next = fabric;
+        for (name, flow) in &self.flows {
+            overlay(&mut next, &self.switch, name, flow);
+        }
+        if self.observed.is_some() {
+            let changes = diff(&self.desired, &next);
+            self.desired = next;
+            self.mark_plan(&changes);
+        } else {
+            self.desired = next;
+        }
+        self.fabric_known = true;
+    }
+
+    /// Replaces one flow; `None` removes it.
+    pub(crate) fn set_flow(&mut self, name: &str, flow: Option<Arc<CompiledFlow>>) {
+        if let Some(old) = self.flows.remove(name) {
+            let tag = flow_metadata(&self.switch, name);
+            for entry in &old.entries {
+                let ours = self
+                    .desired
+                    .entries
+                    .get(&entry.key)
+                    .is_some_and(|entry| entry.metadata == tag);
+                if ours {
+                    self.desired.entries.remove(&entry.key);
+                    self.mark(&entry.key);
+                }
+            }
+            for group in &old.groups {
+                let unused = self.group_uses.get_mut(&group.id).is_none_or(|uses| {
+                    *uses -= 1;
+                    *uses == 0
+                });
+                if unused {
+                    self.group_uses.remove(&group.id);
+                    let tag = flow_metadata(&self.switch, "");
+                    if self
+                        .desired
+                        .groups
+                        .get(&group.id)
+                        .is_some_and(|group| group.metadata == tag)
+                    {
+                        self.desired.groups.remove(&group.id);
+                    }
+                    self.mark_group(group.id);
+                }
+            }
+        }
+        if let Some(flow) = flow {
+            overlay(&mut self.desired, &self.switch, name, &flow);
+            for group in &flow.groups {
+                *self.group_uses.entry(group.id).or_default() += 1;
+                self.mark_group(group.id);
+            }
+            for entry in &flow.entries {
+                self.mark(&entry.key);
+            }
+            self.flows.insert(name.to_owned(), flow);
+        }
+    }
+
+    /// A session began: nothing is known of the switch, and refused entries may be tried again.
+    pub(crate) fn begin_session(&mut self) {
+        self.doubts = 0;
+        self.forget_observed();
+    }
+
+    fn forget_observed(&mut self) {
+        self.observed = None;
+        self.marks = Marks::default();
+        self.rejected.clear();
+        self.rejected_groups.clear();
+        self.foreign.clear();
+        self.foreign_groups.clear();
+        self.doubtful = false;
+    }
+
+    /// Takes in everything that the switch holds.
+    pub(crate) fn handle_observed(
+        &mut self,
+        entries: Vec<TableEntry>,
+        groups: Vec<MulticastGroup>,
+    ) {
+        self.forget_observed();
+        let mut observed = Observed::default();
+        for entry in entries {
+            let ours = OwnerTag::from_metadata(&entry.metadata).is_some();
+            if entry.is_default {
+                // A default entry without tag is the program's own, unless we want another.
+                if ours || self.desired.defaults.contains_key(&entry.key.table) {
+                    let _ = observed.insert(entry);
+                }
+            } else if ours || self.desired.entries.contains_key(&entry.key) {
+                let _ = observed.insert(entry);
+            } else if let TableEntry {
+                key,
+                action: Some(action),
+                metadata,
+                idle_timeout_ns,
+                ..
+            } = entry
+            {
+                self.foreign.insert(
+                    key,
+                    Entry {
+                        action,
+                        metadata,
+                        idle_timeout_ns,
+                    },
+                );
+            }
+        }
+        for group in groups {
+            if OwnerTag::from_metadata(&group.metadata).is_some()
+                || self.desired.groups.contains_key(&group.id)
+            {
+                observed.groups.insert(group.id, group);
+            } else {
+                self.foreign_groups.insert(group.id);
+            }
+        }
+        self.used.clear();
+        for key in observed.entries.keys().chain(self.foreign.keys()) {
+            *self.used.entry(key.table).or_default() += 1;
+        }
+        let plan = diff(&observed, &self.desired);
+        let held = observed.entries.len();
+        self.observed = Some(observed);
+        self.mark_plan(&plan);
+        let deletes = self.marks.deletes.len();
+        if !self.settled && deletes > MASS_DELETE && deletes * 2 > held || !self.held.is_empty() {
+            self.held = std::mem::take(&mut self.marks.deletes);
+            self.held_groups = std::mem::take(&mut self.marks.group_deletes);
+        }
+        self.settled = true;
+    }
+
+    /// The switch's state was just cleared: it holds nothing.
+    pub(crate) fn handle_cleared(&mut self) {
+        self.handle_observed(Vec::new(), Vec::new());
+    }
+
+    /// Whether the switch must be read again.
+    pub(crate) fn needs_read(&self) -> bool {
+        self.observed.is_none() || self.doubtful
+    }
+
+    /// Whether deletes are held back because nothing explains them.
+    pub(crate) fn deletes_held(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Lets the held deletes happen.
+    #[cfg_attr(
+        not(test),
+        expect(
+            dead_code,
+            reason = "called by the sync request of the API, which comes later"
+        )
+    )]
+    pub(crate) fn release_deletes(&mut self) {
+        self.marks.deletes.append(&mut self.held);
+        self.marks.group_deletes.append(&mut self.held_groups);
+    }
+
+    /// The next updates to send, at most `limit`; empty when nothing is left to do.
+    pub(crate) fn next_batch(&mut self, limit: usize) -> Vec<Update> {
+        let (Some(observed), true) = (&self.observed, self.fabric_known) else {
+            return Vec::new();
+        };
+        let desired = &self.desired;
+        let mut batch = Vec::new();
+        take(&mut self.marks.groups, limit, &mut batch, |id| {
+            let group = desired.groups.get(id)?;
+            let change = change(observed.groups.get(id), group)?;
+            Some(Update {
+                change,
+                subject: Subject::Group(group.clone()),
+            })
+        });
+        if !batch.is_empty() {
+            return batch;
+        }
+        take(&mut self.marks.writes, limit, &mut batch, |key| {
+            let entry = desired.entries.get(key)?;
+            let change = change(observed.entries.get(key), entry)?;
+            Some(Update {
+                change,
+                subject: Subject::Entry(table_entry(key, entry)),
+            })
+        });
+        take(&mut self.marks.defaults, limit, &mut batch, |table| {
+            let (old, new) = (observed.defaults.get(table), desired.defaults.get(table));
+            let subject = Subject::Entry(default_entry(*table, new));
+            (old != new).then_some(Update {
+                change: Change::Modify,
+                subject,
+            })
+        });
+        if !batch.is_empty() {
+            return batch;
+        }
+        take(&mut self.marks.deletes, limit, &mut batch, |key| {
+            let entry = observed.entries.get(key)?;
+            Some(Update {
+                change: Change::Delete,
+                subject: Subject::Entry(table_entry(key, entry)),
+            })
+        });
+        if !batch.is_empty() {
+            return batch;
+        }
+        take(&mut self.marks.group_deletes, limit, &mut batch, |id| {
+            let group = observed.groups.get(id)?;
+            Some(Update {
+                change: Change::Delete,
+                subject: Subject::Group(group.clone()),
+            })
+        });
+        batch
+    }
+
+    /// Takes in the answers to a batch, in order. Returns how many updates were refused.
+    pub(crate) fn handle_answers(&mut self, batch: Vec<Update>, answers: Vec<Answer>) -> u64 {
+        let mut refused = 0;
+        let mut freed = BTreeSet::new();
+        for (update, answer) in batch.into_iter().zip(answers) {
+            match answer {
+                Answer::Done => {
+                    if let (Change::Delete, Subject::Entry(entry)) =
+                        (update.change, &update.subject)
+                    {
+                        freed.insert(entry.key.table);
+                    }
+                    self.commit(update);
+                }
+                Answer::Aborted => self.mark_subject(&update.subject),
+                Answer::Surprised { .. } if update.change == Change::Delete => self.commit(update),
+                // What surprises even after a fresh read is a refusal.
+                Answer::Surprised { .. } if self.doubts < MAX_DOUBTS => self.doubtful = true,
+                Answer::Surprised { code, detail } => {
+                    self.refuse(&update, code, detail);
+                    refused += 1;
+                }
+                Answer::Refused { code, detail } => {
+                    self.refuse(&update, code, detail);
+                    refused += 1;
+                }
+            }
+        }
+        self.doubts += u32::from(self.doubtful);
+        if !freed.is_empty() {
+            self.retry(|key, refused| {
+                refused.rejection.code == "RESOURCE_EXHAUSTED" && freed.contains(&key.table)
+            });
+        }
+        refused
+    }
+
+    /// After this delay [`Self::handle_retry`] has something to do.
+    pub(crate) fn retry_delay(&self) -> Option<Duration> {
+        let attempts = self
+            .rejected
+            .values()
+            .filter(|refused| refused.waiting)
+            .map(|r| r.rejection.attempts)
+            .min()?;
+        Some(Duration::from_secs(1 << attempts.min(6)))
+    }
+
+    /// The delay has passed.
+    pub(crate) fn handle_retry(&mut self) {
+        self.retry(|_, refused| refused.waiting);
+    }
+
+    /// Entries that the switch refused.
+    pub(crate) fn rejections(&self) -> BTreeMap<EntryKey, Rejection> {
+        self.rejected
+            .iter()
+            .map(|(key, refused)| (key.clone(), refused.rejection.clone()))
+            .collect()
+    }
+
+    /// Groups that the switch refused.
+    pub(crate) fn group_rejections(&self) -> &BTreeMap<MulticastGroupId, Rejection> {
+        &self.rejected_groups
+    }
+
+    /// Number of entries and groups that others wrote.
+    pub(crate) fn foreign_count(&self) -> usize {
+        self.foreign.len() + self.foreign_groups.len()
+    }
+
+    /// Number of entries that are wanted.
+    pub(crate) fn desired_count(&self) -> usize {
+        self.desired.entries.len()
+    }
+
+    /// How many entries each table holds, others' included.
+    pub(crate) fn table_use(&self) -> &BTreeMap<TableId, u64> {
+        &self.used
+    }
+
+    /// Whether it is known what the fabric wants.
+    pub(crate) fn has_fabric(&self) -> bool {
+        self.fabric_known
+    }
+
+    /// The desired state: flows and fabric together.
+    #[cfg(test)]
+    pub(crate) fn desired(&self) -> &Desired {
+        &self.desired
+    }
+
+    /// What the switch holds of ours.
+    #[cfg(test)]
+    pub(crate) fn observed(&self) -> Option<&Observed> {
+        self.observed.as_ref()
+    }
+
+    fn mark(&mut self, key: &EntryKey) {
+        if self.observed.is_none() {
+            return;
+        }
+        self.rejected.remove(key);
+        self.held.remove(key);
+        if self.desired.entries.contains_key(key) {
+            // A foreign entry in this place is ours now: it is changed, not inserted.
+            if let (Some(entry), Some(observed)) = (self.foreign.remove(key), &mut self.observed) {
+                observed.entries.insert(key.clone(), entry);
+            }
+            self.marks.deletes.remove(key);
+            self.marks.writes.insert(key.clone());
+        } else {
+            self.marks.writes.remove(key);
+            self.marks.deletes.insert(key.clone());
+        }
+    }
+
+    fn mark_group(&mut self, id: MulticastGroupId) {
+        if self.observed.is_none() {
+            return;
+        }
+        self.rejected_groups.remove(&id);
+        self.held_groups.remove(&id);
+        if self.desired.groups.contains_key(&id) {
+            self.marks.group_deletes.remove(&id);
+            self.marks.groups.insert(id);
+        } else {
+            self.marks.groups.remove(&id);
+            self.marks.group_deletes.insert(id);
+        }
+    }
+
+    fn mark_subject(&mut self, subject: &Subject) {
+        match subject {
+            Subject::Group(group) => self.mark_group(group.id),
+            Subject::Entry(entry) if entry.is_default => {
+                self.marks.defaults.insert(entry.key.table);
+            }
+            Subject::Entry(entry) => self.mark(&entry.key),
+        }
+    }
+
+    fn mark_plan(&mut self, plan: &Plan) {
+        for update in plan.updates() {
+            self.mark_subject(&update.subject);
+        }
+    }
+
+    fn commit(&mut self, Update { change, subject }: Update) {
+        let Some(observed) = &mut self.observed else {
+            return;
+        };
+        match (subject, change) {
+            (Subject::Group(group), Change::Delete) => {
+                observed.groups.remove(&group.id);
+            }
+            (Subject::Group(group), _) => {
+                observed.groups.insert(group.id, group);
+            }
+            (Subject::Entry(entry), Change::Delete) => {
+                observed.entries.remove(&entry.key);
+                self.rejected.remove(&entry.key);
+                let used = self.used.entry(entry.key.table).or_default();
+                *used = used.saturating_sub(1);
+            }
+            (Subject::Entry(entry), _) if entry.is_default => {
+                observed.defaults.remove(&entry.key.table);
+                let _ = observed.insert(entry);
+            }
+            (Subject::Entry(entry), _) => {
+                if let TableEntry {
+                    key,
+                    action: Some(action),
+                    metadata,
+                    idle_timeout_ns,
+                    ..
+                } = entry
+                {
+                    self.rejected.remove(&key);
+                    *self.used.entry(key.table).or_default() += u64::from(change == Change::Insert);
+                    observed.entries.insert(
+                        key,
+                        Entry {
+                            action,
+                            metadata,
+                            idle_timeout_ns,
+                        },
+                    );
+                }
+            }
+        }
+    }
+
+    /// Puts what was refused aside.
+    fn refuse(&mut self, update: &Update, code: &'static str, detail: String) {
+        match &update.subject {
+            Subject::Group(group) => {
+                let attempts = self
+                    .rejected_groups
+                    .get(&group.id)
+                    .map_or(0, |old| old.attempts)
+                    + 1;
+                self.rejected_groups.insert(
+                    group.id,
+                    Rejection {
+                        code,
+                        detail,
+                        attempts,
+                    },
+                );
+            }
+            Subject::Entry(entry) => {
+                let attempts = self
+                    .rejected
+                    .get(&entry.key)
+                    .map_or(0, |old| old.rejection.attempts)
+                    + 1;
+                let rejection = Rejection {
+                    code,
+                    detail,
+                    attempts,
+                };
+                let refused = Refused {
+                    rejection,
+                    waiting: attempts < MAX_ATTEMPTS,
+                };
+                self.rejected.insert(entry.key.clone(), refused);
+            }
+        }
+    }
+
+    fn retry(&mut self, which: impl Fn(&EntryKey, &Refused) -> bool) {
+        for (key, refused) in &mut self.rejected {
+            if which(key, refused) {
+                refused.waiting = false;
+                let marks = if self.desired.entries.contains_key(key) {
+                    &mut self.marks.writes
+                } else {
+                    &mut self.marks.deletes
+                };
+                marks.insert(key.clone());
+            }
+        }
+    }
+}
+
+/// Moves keys out of `marks` until `batch` has `limit` updates; keys that need none are dropped.
+fn take<K: Ord>(
+    marks: &mut BTreeSet<K>,
+    limit: usize,
+    batch: &mut Vec<Update>,
+    mut update: impl FnMut(&K) -> Option<Update>,
+) {
+    while batch.len() < limit {
+        let Some(key) = marks.pop_first() else { return };
+        batch.extend(update(&key));
+    }
+}
+
+fn change<T: PartialEq>(old: Option<&T>, new: &T) -> Option<Change> {
+    match old {
+        None => Some(Change::Insert),
+        Some(old) if old != new => Some(Change::Modify),
+        Some(_) => None,
+    }
+}
+
+/// Adds a flow's entries and groups; what is there already stays.
+fn overlay(desired: &mut Desired, switch: &str, name: &str, flow: &CompiledFlow) {
+    let metadata = flow_metadata(switch, name);
+    for group in &flow.groups {
+        let metadata = flow_metadata(switch, "");
+        desired
+            .groups
+            .entry(group.id)
+            .or_insert_with(|| MulticastGroup {
+                metadata,
+                ..group.clone()
+            });
+    }
+    for entry in &flow.entries {
+        if let Some(action) = &entry.action {
+            desired
+                .entries
+                .entry(entry.key.clone())
+                .or_insert_with(|| Entry {
+                    action: TableAction::clone(action),
+                    metadata: metadata.clone(),
+                    idle_timeout_ns: entry.idle_timeout_ns,
+                });
+        }
+    }
+}
+
+/// The tag of a flow's entries. Groups are shared by flows, so theirs has no name.
+fn flow_metadata(switch: &str, name: &str) -> Vec<u8> {
+    OwnerTag::new(Owner::Flow, &format!("{switch}/{name}")).to_metadata()
+}

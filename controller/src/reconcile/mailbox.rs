@@ -1,0 +1,71 @@
+//! How a switch's task learns what has changed: newest state only, never a queue.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::compile::Desired;
+use crate::flow::CompiledFlow;
+use crate::store::Revision;
+
+/// What has changed for one switch since its task looked last.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    /// What the fabric wants, where that was compiled again.
+    pub(crate) fabric: Option<Desired>,
+    /// Flows that changed; `None` is a flow that is gone.
+    pub(crate) flows: BTreeMap<String, Option<Arc<CompiledFlow>>>,
+    /// With this news the switch is desired to be at this revision.
+    pub(crate) revision: Revision,
+    /// Counts the posts.
+    pub(crate) generation: u64,
+    /// The session shall begin again.
+    pub(crate) restart: bool,
+}
+
+/// Merges news until the task takes it, so that a slow switch costs memory for its flows and nothing more.
+#[derive(Debug, Default)]
+pub(crate) struct Mailbox {
+    news: Mutex<News>,
+    changed: Notify,
+}
+
+impl Mailbox {
+    /// Adds news; they are what the switch shall be at `revision`.
+    pub(crate) fn post(&self, revision: Revision, add: impl FnOnce(&mut News)) {
+        let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+        news.revision = news.revision.max(revision);
+        news.generation += 1;
+        add(&mut news);
+        drop(news);
+        self.changed.notify_one();
+    }
+
+    /// The generation of the last post.
+    pub(crate) fn generation(&self) -> u64 {
+        self.news
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .generation
+    }
+
+    /// Takes what there is; revision and generation stay.
+    pub(crate) fn take(&self) -> News {
+        let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+        let (revision, generation) = (news.revision, news.generation);
+        std::mem::replace(
+            &mut *news,
+            News {
+                revision,
+                generation,
+                ..News::default()
+            },
+        )
+    }
+
+    /// Waits for news; returns at once when some came since the last call.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+}

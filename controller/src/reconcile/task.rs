@@ -1,0 +1,544 @@
+//! The driver of one switch: a session, and within it compare and write, until the session ends.
+//!
+//! ```text
+//!  connect ── bid ──► backup ◄──────────┐
+//!                │      │ vacant: bid   │ another primary
+//!                ▼      ▼ more          │
+//!             primary ── claim ── pipeline ── read ── write* ── steady ─┐
+//!                                               ▲       ▲               │ news, retry
+//!                                               └───────┴───────────────┘
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+use weft_proto::codec;
+use weft_proto::node::v1 as node;
+use weft_proto::node::v1::node_client::NodeClient;
+use weft_proto::p4::v1 as wire;
+use weft_proto::schema::Schema;
+use weft_proto::vocab::{ElectionId, EntryKey};
+
+use super::election::Elections;
+use super::session::{Message, Role, Session};
+use super::{Mailbox, Reconciler};
+use crate::compile::Update;
+use crate::southbound::{RunningPipeline, SwitchClient, code_name};
+use crate::status::{Condition, ConditionType, SwitchStatus, TableUse};
+use crate::store::{Revision, StoreError};
+
+/// Updates in one write.
+const BATCH: usize = 2000;
+/// Delays between attempts to connect.
+const FIRST_DELAY: Duration = Duration::from_millis(2);
+const LAST_DELAY: Duration = Duration::from_secs(1);
+/// Delay before a switch that refused our claim is asked again.
+const CLAIM_DELAY: Duration = Duration::from_secs(5);
+/// How long a complete read may take.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What all switches have in common.
+#[derive(Debug)]
+pub(crate) struct Common {
+    pub(crate) schema: Arc<Schema>,
+    pub(crate) pipeline: wire::ForwardingPipelineConfig,
+    pub(crate) cookie: u64,
+    pub(crate) cluster: String,
+    pub(crate) elections: Elections,
+    /// Tells the controller to look at the statuses again.
+    pub(crate) status_changed: Notify,
+    pub(crate) events: mpsc::Sender<TaskEvent>,
+    pub(crate) cancel: CancellationToken,
+}
+
+/// What a switch's task tells the controller.
+#[derive(Debug)]
+pub(crate) enum TaskEvent {
+    /// These entries were not hit for their idle timeout.
+    IdleTimeout { switch: String, keys: Vec<EntryKey> },
+}
+
+/// One switch's driver.
+#[derive(Debug)]
+pub(crate) struct SwitchTask {
+    name: String,
+    common: Arc<Common>,
+    client: SwitchClient,
+    node: NodeClient<Channel>,
+    mailbox: Arc<Mailbox>,
+    published: watch::Sender<Arc<SwitchStatus>>,
+    status: SwitchStatus,
+    core: Reconciler,
+    /// Revision and generation of the news that the core has.
+    revision: Revision,
+    generation: u64,
+    claimed: Revision,
+    /// Whether the switch takes batches that are all or nothing.
+    atomic: bool,
+    foreign_primary: bool,
+    behind: Option<String>,
+    /// Something happened since the status was published.
+    stale: bool,
+}
+
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+enum SessionError {
+    #[error("{}: {}", code_name(.0.code()), .0.message())]
+    Rpc(#[from] Status),
+    #[error("no election id")]
+    Store(#[from] StoreError),
+    #[error("the controller asked for a new session")]
+    Restart,
+}
+
+impl SwitchTask {
+    pub(crate) fn new(
+        name: &str,
+        common: Arc<Common>,
+        client: SwitchClient,
+        node: NodeClient<Channel>,
+        mailbox: Arc<Mailbox>,
+        published: watch::Sender<Arc<SwitchStatus>>,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            common,
+            client,
+            node,
+            mailbox,
+            published,
+            status: SwitchStatus::default(),
+            core: Reconciler::new(name),
+            revision: Revision::default(),
+            generation: 0,
+            claimed: Revision::default(),
+            atomic: true,
+            foreign_primary: false,
+            behind: None,
+            stale: true,
+        }
+    }
+
+    /// Runs until the controller ends.
+    #[tracing::instrument(name = "switch", skip_all, fields(switch = %self.name))]
+    pub(crate) async fn run(mut self) {
+        let cancel = self.common.cancel.clone();
+        let mut delay = FIRST_DELAY;
+        loop {
+            let error = tokio::select! {
+                biased;
+                () = cancel.cancelled() => return,
+                error = self.session() => error,
+            };
+            if self.status.reconciled {
+                tracing::warn!(%error, "session ended");
+                delay = FIRST_DELAY;
+            } else {
+                tracing::debug!(%error, "no session");
+            }
+            self.status.connected = false;
+            self.status.reachable = false;
+            self.status.reconciled = false;
+            self.foreign_primary = false;
+            self.publish(Some(error.to_string()));
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => return,
+                () = tokio::time::sleep(delay) => {}
+            }
+            delay = (delay * 2).min(LAST_DELAY);
+        }
+    }
+
+    /// One session, from connect to loss.
+    async fn session(&mut self) -> SessionError {
+        match self.arbitrate().await {
+            Ok(never) => match never {},
+            Err(error) => error,
+        }
+    }
+
+    async fn arbitrate(&mut self) -> Result<std::convert::Infallible, SessionError> {
+        let election = self.common.elections.current();
+        let (mut session, mut role) = Session::open(&mut self.client, election).await?;
+        let mut election = election;
+        self.status.reachable = true;
+        loop {
+            match role {
+                Role::Primary => role = self.lead(&mut session, election).await?,
+                Role::Backup => {
+                    self.stand_by();
+                    role = next_role(&mut session).await?;
+                }
+                Role::Vacant { highest } => {
+                    self.stand_by();
+                    election = self.common.elections.above(highest).await?;
+                    session.bid(election).await?;
+                    role = next_role(&mut session).await?;
+                }
+            }
+        }
+    }
+
+    fn stand_by(&mut self) {
+        self.status.connected = false;
+        self.status.reconciled = false;
+        self.foreign_primary = true;
+        self.publish(None);
+    }
+
+    /// Does the work of the primary until somebody else is; returns the new role.
+    async fn lead(
+        &mut self,
+        session: &mut Session,
+        election: ElectionId,
+    ) -> Result<Role, SessionError> {
+        self.foreign_primary = false;
+        self.core.begin_session();
+        self.claimed = Revision::default();
+        self.atomic = true;
+        self.take_news()?;
+        if let Some(role) = self.claim_or_wait(session, election).await? {
+            return Ok(role);
+        }
+        let cleared = self.prepare_pipeline(election).await?;
+        self.status.connected = true;
+        self.status.totals.connects += 1;
+        // Nothing can be compared before there is something to compare with.
+        while !self.core.has_fabric() {
+            tokio::select! {
+                biased;
+                role = next_role(session) => match role? {
+                    Role::Primary => {}
+                    other => return Ok(other),
+                },
+                () = self.mailbox.changed() => self.take_news()?,
+            }
+        }
+        if cleared {
+            self.status.observed_revision = Revision::default();
+            self.status.observed_generation = 0;
+            self.core.handle_cleared();
+        }
+        self.stale = true;
+        loop {
+            if self.core.needs_read() {
+                self.read().await?;
+            }
+            let batch = self.core.next_batch(BATCH);
+            if !batch.is_empty() {
+                self.write(election, batch).await?;
+                self.take_news()?;
+                continue;
+            }
+            self.settle();
+            let retry = self.core.retry_delay();
+            tokio::select! {
+                biased;
+                message = session.next() => match message? {
+                    Message::Role(Role::Primary) | Message::Other => {}
+                    Message::Role(other) => return Ok(other),
+                    Message::IdleTimeout(entries) => self.report_idle(&entries).await,
+                },
+                () = self.mailbox.changed() => {}
+                () = sleep(retry) => self.core.handle_retry(),
+            }
+            self.take_news()?;
+        }
+    }
+
+    /// Presents this cluster to the switch until it accepts. Returns a role when it changed meanwhile.
+    async fn claim_or_wait(
+        &mut self,
+        session: &mut Session,
+        election: ElectionId,
+    ) -> Result<Option<Role>, SessionError> {
+        loop {
+            let claim = claim(&self.common, &self.client, election, self.revision);
+            match refusal(self.node.claim(claim).await, &self.common.cluster)? {
+                None => {
+                    self.behind = None;
+                    self.claimed = self.revision;
+                    return Ok(None);
+                }
+                Some(detail) => {
+                    tracing::warn!(%detail, "claim refused");
+                    self.behind = Some(detail);
+                    self.status.connected = false;
+                    self.publish(None);
+                }
+            }
+            tokio::select! {
+                biased;
+                role = next_role(session) => match role? {
+                    Role::Primary => {}
+                    other => return Ok(Some(other)),
+                },
+                () = tokio::time::sleep(CLAIM_DELAY) => {}
+            }
+        }
+    }
+
+    /// Makes the switch run our pipeline. True when that left it empty.
+    async fn prepare_pipeline(&mut self, election: ElectionId) -> Result<bool, SessionError> {
+        let running = self.client.running_pipeline().await?;
+        self.status.pipeline.clone_from(&self.common.schema.name);
+        if running == RunningPipeline::Cookie(self.common.cookie) {
+            return Ok(false);
+        }
+        if running != RunningPipeline::None {
+            // Another program behind the same tables keeps its entries; other tables can't.
+            let kept = self
+                .client
+                .push_pipeline(election, self.common.pipeline.clone(), true)
+                .await;
+            match kept {
+                Ok(()) => return Ok(false),
+                Err(status)
+                    if matches!(status.code(), Code::InvalidArgument | Code::Unimplemented) => {}
+                Err(status) => return Err(status.into()),
+            }
+        }
+        self.client
+            .push_pipeline(election, self.common.pipeline.clone(), false)
+            .await?;
+        Ok(true)
+    }
+
+    async fn read(&mut self) -> Result<(), SessionError> {
+        let state = tokio::time::timeout(READ_TIMEOUT, self.client.read_all(&self.common.schema))
+            .await
+            .map_err(|_| Status::deadline_exceeded("read takes too long"))??;
+        if state.undecodable > 0 {
+            tracing::error!(
+                count = state.undecodable,
+                "switch holds entries that do not fit its pipeline"
+            );
+        }
+        self.status.totals.reads += 1;
+        self.core.handle_observed(state.entries, state.groups);
+        Ok(())
+    }
+
+    async fn write(
+        &mut self,
+        election: ElectionId,
+        batch: Vec<Update>,
+    ) -> Result<(), SessionError> {
+        self.status.writing_revision = self.revision;
+        self.status.writing_generation = self.generation;
+        self.publish(None);
+        if self.revision > self.claimed {
+            let claim = claim(&self.common, &self.client, election, self.revision);
+            if let Some(detail) = refusal(self.node.claim(claim).await, &self.common.cluster)? {
+                self.behind = Some(detail);
+                return Err(SessionError::Restart);
+            }
+            self.claimed = self.revision;
+        }
+        self.stale = true;
+        self.status.totals.batches += 1;
+        let answer = match self
+            .client
+            .write(&self.common.schema, election, &batch, self.atomic)
+            .await
+        {
+            Err(status) if self.atomic && status.code() == Code::Unimplemented => {
+                self.atomic = false;
+                self.client
+                    .write(&self.common.schema, election, &batch, false)
+                    .await
+            }
+            // One bad update undid the others: this time each stands for itself.
+            Ok(answer) if self.atomic && !answer.complete => {
+                self.client
+                    .write(&self.common.schema, election, &batch, false)
+                    .await
+            }
+            other => other,
+        }?;
+        let done = answer
+            .answers
+            .iter()
+            .filter(|answer| **answer == super::Answer::Done)
+            .count();
+        self.status.totals.writes += u64::try_from(done).unwrap_or(u64::MAX);
+        self.status.totals.rejected += self.core.handle_answers(batch, answer.answers);
+        Ok(())
+    }
+
+    /// Everything is committed: says so.
+    fn settle(&mut self) {
+        if !self.stale {
+            return;
+        }
+        self.stale = false;
+        self.status.observed_revision = self.status.observed_revision.max(self.revision);
+        self.status.observed_generation = self.generation;
+        self.status.reconciled = true;
+        self.status.totals.reconciles += 1;
+        self.publish(None);
+    }
+
+    /// Takes what the controller posted, and compiles.
+    fn take_news(&mut self) -> Result<(), SessionError> {
+        let news = self.mailbox.take();
+        for (name, flow) in news.flows {
+            self.core.set_flow(&name, flow);
+        }
+        if let Some(fabric) = news.fabric {
+            self.core.set_fabric(fabric);
+        }
+        self.stale |= self.generation != news.generation;
+        self.revision = news.revision;
+        self.generation = news.generation;
+        self.status.desired_revision = news.revision;
+        self.status.desired_generation = news.generation;
+        if news.restart {
+            Err(SessionError::Restart)
+        } else {
+            Ok(())
+        }
+    }
+
+    async fn report_idle(&mut self, entries: &[wire::TableEntry]) {
+        let keys = entries
+            .iter()
+            .filter_map(|entry| codec::decode_entry(&self.common.schema, entry).ok())
+            .map(|entry| entry.key)
+            .collect();
+        let event = TaskEvent::IdleTimeout {
+            switch: self.name.clone(),
+            keys,
+        };
+        // The controller takes events until it ends; then nobody needs them.
+        let _ = self.common.events.send(event).await;
+    }
+
+    fn publish(&mut self, error: Option<String>) {
+        let schema = &self.common.schema;
+        let status = &mut self.status;
+        status.desired_entries = self.core.desired_count();
+        status.foreign_entries = self.core.foreign_count();
+        status.rejected = self.core.rejections();
+        let used = self.core.table_use();
+        status.entries = schema
+            .tables()
+            .map(|table| {
+                let used = used.get(&table.id).copied().unwrap_or(0);
+                (
+                    table.name.clone(),
+                    TableUse {
+                        used,
+                        size: table.size,
+                    },
+                )
+            })
+            .collect();
+        let mut conditions = vec![Condition {
+            r#type: ConditionType::SwitchConnected,
+            status: status.connected,
+            detail: error.unwrap_or_default(),
+        }];
+        let mut add = |r#type, detail: String| {
+            conditions.push(Condition {
+                r#type,
+                status: true,
+                detail,
+            })
+        };
+        if self.foreign_primary {
+            add(
+                ConditionType::ForeignPrimary,
+                "another client is primary; nothing is written".to_owned(),
+            );
+        }
+        if let Some(detail) = &self.behind {
+            add(ConditionType::EpochBehind, detail.clone());
+        }
+        if self.core.deletes_held() {
+            add(
+                ConditionType::MassDeleteHeld,
+                "nothing that was declared explains so many deletes".to_owned(),
+            );
+        }
+        if status.foreign_entries > 0 {
+            add(
+                ConditionType::ForeignEntries,
+                format!("{} entries of others", status.foreign_entries),
+            );
+        }
+        let groups = self.core.group_rejections();
+        if let Some(first) = status.rejected.values().chain(groups.values()).next() {
+            let count = status.rejected.len() + groups.len();
+            add(
+                ConditionType::EntriesRejected,
+                format!("{count} refused, one with {}: {}", first.code, first.detail),
+            );
+        }
+        status.conditions = conditions;
+        self.published.send_replace(Arc::new(status.clone()));
+        self.common.status_changed.notify_one();
+    }
+}
+
+/// Reads the stream until the role changes.
+async fn next_role(session: &mut Session) -> Result<Role, Status> {
+    loop {
+        if let Message::Role(role) = session.next().await? {
+            return Ok(role);
+        }
+    }
+}
+
+/// Sleeps; for ever without a delay.
+async fn sleep(delay: Option<Duration>) {
+    match delay {
+        Some(delay) => tokio::time::sleep(delay).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn claim(
+    common: &Common,
+    client: &SwitchClient,
+    election: ElectionId,
+    revision: Revision,
+) -> node::ClaimRequest {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the lower half is the epoch"
+    )]
+    let epoch = election.0 as u64;
+    node::ClaimRequest {
+        device_id: client.device.0,
+        cluster_id: common.cluster.clone(),
+        epoch,
+        revision: revision.0,
+    }
+}
+
+/// Why a claim was refused; `None` when it was accepted, or the target knows no claims.
+fn refusal(
+    answer: Result<tonic::Response<node::ClaimResponse>, Status>,
+    cluster: &str,
+) -> Result<Option<String>, Status> {
+    match answer.map(tonic::Response::into_inner) {
+        Ok(answer) if answer.accepted => Ok(None),
+        Ok(answer) if answer.cluster_id != cluster => Ok(Some(format!(
+            "the switch belongs to cluster {}",
+            answer.cluster_id
+        ))),
+        Ok(answer) => Ok(Some(format!(
+            "the switch has seen r{} of epoch {}",
+            answer.revision, answer.epoch
+        ))),
+        Err(status) if status.code() == Code::Unimplemented => Ok(None),
+        Err(status) => Err(status),
+    }
+}
