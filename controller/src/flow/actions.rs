@@ -16,7 +16,7 @@ use weft_proto::vocab::{ActionCall, MulticastGroup, MulticastGroupId, PortNo, Re
 
 use crate::problem::{Code, FieldError, pointer_to};
 
-use super::grammar::{Edit, Grammar, MULTICAST, OUTPUT, camel, form_of_param};
+use super::grammar::{Edit, Grammar, MULTICAST, OUTPUT, camel};
 use super::matching::{Matching, excludes};
 use super::text::{self, Pattern, Ports, kind_of};
 
@@ -221,7 +221,7 @@ impl<'s> List<'_, 's> {
                 errors.push(impossible(&place, reason));
                 continue;
             }
-            let mut form = form_of_param(set.param);
+            let mut form = text::Form::of_param(set.param);
             if let Some(key) = self.grammar.fields.get(field) {
                 form.names.extend(key.form.names.iter().copied());
             }
@@ -265,7 +265,7 @@ impl<'s> List<'_, 's> {
             ));
         }
         let value = match edit.args.get(known) {
-            Some(param) => match text::parse(&form_of_param(param), self.ports, argument) {
+            Some(param) => match text::parse(&text::Form::of_param(param), self.ports, argument) {
                 Ok(Pattern::Masked { value, .. }) => Some(value),
                 Ok(Pattern::Range { .. }) => None,
                 Err(error) => return Err(error.under(inner)),
@@ -430,7 +430,7 @@ impl<'s> List<'_, 's> {
             let Some(set) = edit.sets.get(field) else {
                 return Value::Null;
             };
-            let form = form_of_param(set.param);
+            let form = text::Form::of_param(set.param);
             let pattern = Pattern::exact(value, form.bits);
             text::print(&form, self.ports, pattern)
         };
@@ -446,7 +446,7 @@ impl<'s> List<'_, 's> {
         let tags = self.order.iter().map(|word| {
             let argument = match (edit.args.get(word), self.tags.get(word)) {
                 (Some(param), Some(Some(value))) => {
-                    let form = form_of_param(param);
+                    let form = text::Form::of_param(param);
                     text::print(&form, self.ports, Pattern::exact(*value, form.bits))
                 }
                 _ => true.into(),

@@ -16,9 +16,8 @@ use std::collections::BTreeMap;
 use weft_proto::schema::{
     ActionSchema, FieldSchema, ParamSchema, Schema, TableSchema, annotations,
 };
-use weft_proto::vocab::MatchKind;
 
-use super::text::{Form, Format};
+use super::text::Form;
 
 /// The verdict that takes ports.
 pub(super) const OUTPUT: &str = "output";
@@ -142,7 +141,7 @@ impl<'s> Field<'s> {
     fn new(schema: &'s FieldSchema) -> Self {
         Self {
             schema,
-            form: form_of_field(schema),
+            form: Form::of_field(schema),
             requires: annotations::get(&schema.annotations, "requires")
                 .filter_map(|text| {
                     let (field, values) = text.split_once('=')?;
@@ -192,32 +191,6 @@ impl<'s> Edit<'s> {
     }
 }
 
-/// How users write a key field.
-pub(super) fn form_of_field(field: &FieldSchema) -> Form<'_> {
-    Form {
-        format: Format::of(field.format.as_deref()),
-        bits: field.bits,
-        kind: field.kind,
-        names: names(&field.annotations),
-    }
-}
-
-/// How users write a parameter: one value, no mask.
-pub(super) fn form_of_param(param: &ParamSchema) -> Form<'_> {
-    Form {
-        format: Format::of(param.format.as_deref()),
-        bits: param.bits,
-        kind: MatchKind::Exact,
-        names: names(&param.annotations),
-    }
-}
-
-fn names(annotations: &[String]) -> Vec<(&str, u128)> {
-    annotations::get(annotations, "names")
-        .flat_map(pairs)
-        .collect()
-}
-
 /// `pop_vlan` as the API says it: `popVlan`.
 pub(super) fn camel(word: &str) -> String {
     let mut parts = word.split('_');
@@ -231,7 +204,7 @@ pub(super) fn camel(word: &str) -> String {
 }
 
 /// `WORD=V,WORD=V`.
-fn pairs(text: &str) -> Vec<(&str, u128)> {
+pub(super) fn pairs(text: &str) -> Vec<(&str, u128)> {
     annotations::split(text)
         .into_iter()
         .filter_map(|pair| {

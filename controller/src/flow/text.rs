@@ -7,11 +7,12 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde_json::Value;
 use weft_proto::bytes::{fits, max_value};
+use weft_proto::schema::{FieldSchema, ParamSchema, annotations};
 use weft_proto::vocab::{FieldMatch, MacAddr, MatchKind, PortNo};
 
 use crate::problem::{Code, FieldError};
 
-use super::grammar::number;
+use super::grammar::{number, pairs};
 
 /// The kind of text, from P4Info's `@format(…)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +69,28 @@ pub struct Form<'s> {
     pub names: Vec<(&'s str, u128)>,
 }
 
+impl<'s> Form<'s> {
+    /// How a key field is written.
+    pub fn of_field(field: &'s FieldSchema) -> Self {
+        Self {
+            format: Format::of(field.format.as_deref()),
+            bits: field.bits,
+            kind: field.kind,
+            names: names(&field.annotations),
+        }
+    }
+
+    /// How a parameter is written: one value, no mask.
+    pub fn of_param(param: &'s ParamSchema) -> Self {
+        Self {
+            format: Format::of(param.format.as_deref()),
+            bits: param.bits,
+            kind: MatchKind::Exact,
+            names: names(&param.annotations),
+        }
+    }
+}
+
 impl Form<'static> {
     /// A port, by name.
     pub fn port() -> Self {
@@ -105,6 +128,19 @@ impl Pattern {
         Self::Masked {
             value,
             mask: max_value(bits),
+        }
+    }
+
+    /// The match of an entry, on a field that is `bits` wide.
+    pub fn of_match(wanted: FieldMatch, bits: u16) -> Self {
+        match wanted {
+            FieldMatch::Exact(value) | FieldMatch::Optional(value) => Self::exact(value, bits),
+            FieldMatch::Lpm { value, prefix_len } => Self::Masked {
+                value,
+                mask: prefix(prefix_len.min(bits), bits),
+            },
+            FieldMatch::Ternary { value, mask } => Self::Masked { value, mask },
+            FieldMatch::Range { low, high } => Self::Range { low, high },
         }
     }
 
@@ -290,6 +326,12 @@ pub fn kind_of(value: &Value) -> &'static str {
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
     }
+}
+
+fn names(annotations: &[String]) -> Vec<(&str, u128)> {
+    annotations::get(annotations, "names")
+        .flat_map(pairs)
+        .collect()
 }
 
 fn exact(form: &Form<'_>, value: u128) -> Result<Pattern, FieldError> {

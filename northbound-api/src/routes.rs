@@ -1,0 +1,18 @@
+//! The handlers, one file for each resource.
+
+pub(crate) mod flows;
+pub(crate) mod health;
+pub(crate) mod hosts;
+pub(crate) mod links;
+pub(crate) mod metrics;
+pub(crate) mod openapi;
+pub(crate) mod pipeline;
+pub(crate) mod switches;
+pub(crate) mod topology;
+
+use axum::response::Response;
+
+use crate::problem::Problem;
+
+/// What a handler gives.
+pub(crate) type Answer = Result<Response, Problem>;

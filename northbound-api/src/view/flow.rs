@@ -1,0 +1,300 @@
+//! A flow as it is answered: the normal form, the entries it became, and its status.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::openapi::schema::{
+    AdditionalProperties, ArrayBuilder, ObjectBuilder, SchemaType, Type,
+};
+use utoipa::openapi::{RefOr, Schema as OpenApiSchema};
+use utoipa::{PartialSchema, ToSchema};
+use weft_controller::flow::text::{Form, Pattern, Ports, print};
+use weft_controller::handle::{self, Handle, HandleError};
+use weft_controller::quantity::TimeSpan;
+use weft_controller::status::{FlowView, Phase};
+use weft_proto::schema::Schema;
+use weft_proto::vocab::{ActionCall, MulticastGroup, PortNo, TableAction, TableEntry};
+
+use super::Condition;
+use crate::list::Item;
+
+/// A flow with everything that is known of it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Flow {
+    /// Its name on its switch.
+    name: String,
+    /// Its switch.
+    switch: String,
+    /// Larger wins.
+    priority: u16,
+    /// Match fields, inferred prerequisites included.
+    r#match: BTreeMap<String, Value>,
+    /// What happens, in the order in which it happens.
+    actions: Vec<Value>,
+    /// `0s` is never.
+    #[schema(value_type = String)]
+    idle_timeout: TimeSpan,
+    /// The user's own words.
+    labels: BTreeMap<String, String>,
+    /// Who made it.
+    owner: String,
+    /// The table entries that it became.
+    entries: Vec<Entry>,
+    /// The groups that the entries refer to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    groups: Vec<Group>,
+    /// How far it has come.
+    status: FlowStatus,
+    /// What the write would change; of a dry run only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    diff: Option<Diff>,
+}
+
+/// How far a flow has come.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct FlowStatus {
+    /// `accepted`: stored; `programmed`: being written; `realized`: the switch forwards by it; `rejected`.
+    #[schema(value_type = String)]
+    phase: Phase,
+    /// The revision that declared it.
+    desired_revision: String,
+    /// The revision that its switch has reached.
+    observed_revision: String,
+    /// Facts that matter for it.
+    conditions: Vec<Condition>,
+    /// What is no mistake and should still be known.
+    warnings: Vec<String>,
+    /// Packets (wire segments) that matched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    packets: Option<u64>,
+    /// Bytes that matched, from destination MAC to payload.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
+}
+
+/// A table entry in words.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    /// The table.
+    table: String,
+    /// Fields that count.
+    r#match: BTreeMap<String, Value>,
+    /// P4Runtime's priority, where the table has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    priority: Option<i32>,
+    /// What it does.
+    action: Option<EntryAction>,
+}
+
+/// An action with its arguments in words.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct EntryAction {
+    /// The action.
+    name: String,
+    /// Its arguments.
+    params: BTreeMap<String, Value>,
+}
+
+/// A group of ports that get a copy each.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Group {
+    /// Its id.
+    id: u32,
+    /// The ports.
+    ports: Vec<Value>,
+}
+
+/// Numbers of table entries that a write adds, changes, removes, and leaves alone.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Diff {
+    add: usize,
+    change: usize,
+    remove: usize,
+    unchanged: usize,
+}
+
+impl From<handle::Diff> for Diff {
+    fn from(diff: handle::Diff) -> Self {
+        Self {
+            add: diff.add,
+            change: diff.change,
+            remove: diff.remove,
+            unchanged: diff.unchanged,
+        }
+    }
+}
+
+/// A switch's words: its pipeline and the names of its ports.
+#[derive(Debug)]
+pub(crate) struct Names {
+    schema: Arc<Schema>,
+    ports: Ports,
+}
+
+impl Names {
+    pub(crate) fn of(handle: &Handle, switch: &str) -> Result<Self, HandleError> {
+        let ports = handle.ports(switch)?.into_iter();
+        Ok(Self {
+            schema: handle.pipeline(switch)?,
+            ports: ports.map(|port| (port.name, PortNo(port.number))).collect(),
+        })
+    }
+
+    fn entry(&self, entry: TableEntry) -> Option<Entry> {
+        let table = self.schema.table(entry.key.table)?;
+        let matches = entry.key.matches.iter().filter_map(|(id, wanted)| {
+            let field = table.field(*id)?;
+            let pattern = Pattern::of_match(*wanted, field.bits);
+            let text = print(&Form::of_field(field), &self.ports, pattern);
+            Some((field.name.clone(), text))
+        });
+        let action = match entry.action {
+            Some(TableAction::Call(call)) => self.action(&call),
+            _ => None,
+        };
+        Some(Entry {
+            table: table.name.clone(),
+            r#match: matches.collect(),
+            priority: table.needs_priority().then_some(entry.key.priority),
+            action,
+        })
+    }
+
+    fn action(&self, call: &ActionCall) -> Option<EntryAction> {
+        let action = self.schema.action(call.action)?;
+        let params = call.params.iter().filter_map(|(id, value)| {
+            let param = action.param(*id)?;
+            let pattern = Pattern::exact(*value, param.bits);
+            let text = print(&Form::of_param(param), &self.ports, pattern);
+            Some((param.name.clone(), text))
+        });
+        Some(EntryAction {
+            name: action.name.clone(),
+            params: params.collect(),
+        })
+    }
+
+    fn group(&self, group: &MulticastGroup) -> Group {
+        let form = Form::port();
+        let ports = group.replicas.iter().map(|replica| {
+            let pattern = Pattern::exact(replica.port.0.into(), form.bits);
+            print(&form, &self.ports, pattern)
+        });
+        Group {
+            id: group.id.0,
+            ports: ports.collect(),
+        }
+    }
+}
+
+impl Flow {
+    /// Members of an answer that the server makes; a client may send them back unread.
+    pub(crate) const READ_ONLY: [&str; 5] = ["owner", "entries", "groups", "status", "diff"];
+
+    pub(crate) fn new(view: FlowView, names: &Names) -> Self {
+        let entries = view.entries.into_iter();
+        let status = view.status;
+        Self {
+            name: view.name,
+            switch: view.switch,
+            priority: view.spec.priority,
+            r#match: view.spec.r#match,
+            actions: view.spec.actions,
+            idle_timeout: view.spec.idle_timeout,
+            labels: view.spec.labels,
+            owner: view.owner,
+            entries: entries.filter_map(|entry| names.entry(entry)).collect(),
+            groups: view.groups.iter().map(|group| names.group(group)).collect(),
+            status: FlowStatus {
+                phase: status.phase,
+                desired_revision: status.desired_revision.to_string(),
+                observed_revision: status.observed_revision.to_string(),
+                conditions: status.conditions.into_iter().map(Condition::from).collect(),
+                warnings: status.warnings,
+                packets: status.counters.map(|counters| counters.packets),
+                bytes: status.counters.map(|counters| counters.bytes),
+            },
+            diff: None,
+        }
+    }
+
+    pub(crate) fn with_diff(mut self, diff: Option<Diff>) -> Self {
+        self.diff = diff;
+        self
+    }
+}
+
+impl Item for Flow {
+    fn key(&self) -> String {
+        format!("{}/{}", self.switch, self.name)
+    }
+
+    fn labels(&self) -> Option<&BTreeMap<String, String>> {
+        Some(&self.labels)
+    }
+}
+
+/// Describes [`weft_controller::flow::FlowSpec`], the body of a PUT.
+#[derive(Debug)]
+pub(crate) struct FlowBody;
+
+impl ToSchema for FlowBody {}
+
+impl PartialSchema for FlowBody {
+    fn schema() -> RefOr<OpenApiSchema> {
+        let text = || ObjectBuilder::new().schema_type(SchemaType::Type(Type::String));
+        let any = || ObjectBuilder::new().schema_type(SchemaType::AnyValue);
+        ObjectBuilder::new()
+            .description(Some("A flow. Its match fields and actions are those of the switch's pipeline."))
+            .property(
+                "priority",
+                ObjectBuilder::new()
+                    .schema_type(SchemaType::Type(Type::Integer))
+                    .description(Some("The largest that matches wins."))
+                    .minimum(Some(0))
+                    .maximum(Some(65535))
+                    .default(Some(0.into())),
+            )
+            .property(
+                "match",
+                ObjectBuilder::new()
+                    .description(Some("Match fields by name, each a value, a prefix, a mask, or a list of them; {} is all packets."))
+                    .additional_properties(Some(AdditionalProperties::RefOr(any().into()))),
+            )
+            .property(
+                "actions",
+                ArrayBuilder::new()
+                    .description(Some("What happens: a word such as \"drop\", or an object with one key such as {\"output\": \"p1\"}."))
+                    .items(any()),
+            )
+            .required("actions")
+            .property(
+                "idleTimeout",
+                text()
+                    .description(Some("The flow ends when no packet has matched for so long; 0s is never."))
+                    .default(Some("0s".into())),
+            )
+            .property(
+                "labels",
+                ObjectBuilder::new()
+                    .description(Some("The user's own words, for selectors."))
+                    .additional_properties(Some(AdditionalProperties::RefOr(text().into()))),
+            )
+            .additional_properties(Some(AdditionalProperties::<OpenApiSchema>::FreeForm(false)))
+            .examples([serde_json::json!({
+                "priority": 100,
+                "match": { "in_port": "p9", "ipv4_dst": "10.20.0.0/16", "tcp_dst": 443 },
+                "actions": [{ "set": { "ip_dscp": 18 } }, { "output": "p1" }],
+                "labels": { "app": "web" }
+            })])
+            .into()
+    }
+}
