@@ -177,7 +177,7 @@ pub struct ServeError(#[from] tonic::transport::Error);
 pub struct SwitchHost {
     shared: Arc<Shared>,
     /// Joined when the host is dropped.
-    _threads: Threads,
+    threads: Threads,
 }
 
 /// What the host and its services share.
@@ -237,7 +237,7 @@ impl SwitchHost {
         };
         Ok(Self {
             shared: Arc::new(shared),
-            _threads: threads,
+            threads,
         })
     }
 
@@ -252,6 +252,53 @@ impl SwitchHost {
     /// [`HostError::UnknownPort`], [`HostError::PortInUse`], [`HostError::Stopped`].
     pub fn attach_tap(&self, at: Endpoint, tap: TapPort) -> Result<(), HostError> {
         self.attach(at, PortKind::Tap(tap))
+    }
+
+    /// Connects ports to TAP devices, all at once; returns when every worker knows them.
+    ///
+    /// # Errors
+    /// As [`Self::attach_tap`]; ports before the failing one stay connected.
+    pub fn attach_taps(
+        &self,
+        taps: impl IntoIterator<Item = (Endpoint, TapPort)>,
+    ) -> Result<(), HostError> {
+        let pending = {
+            let mut topology = self.shared.topology();
+            for (at, tap) in taps {
+                topology.attach(at, PortKind::Tap(tap))?;
+                if let Some(port) = topology.port(at) {
+                    announce_port(&self.shared.events, &topology, at.device, port);
+                }
+            }
+            let wiring = Change::Wiring(Arc::new(topology.wiring()));
+            self.shared.workers.apply_blocking(&wiring)?
+        };
+        Ok(pending.wait()?)
+    }
+
+    /// Ends the worker threads and removes the devices, on many threads at once: the kernel takes some 20 ms to remove
+    /// a device, and not longer to remove many side by side.
+    pub fn shutdown(self) {
+        const CLOSERS: usize = 64;
+        let Self { shared, threads } = self;
+        drop(threads);
+        let devices = Mutex::new(shared.topology().take_devices());
+        let close = || {
+            loop {
+                // The lock is released before the device goes.
+                let device = devices.lock().unwrap_or_else(PoisonError::into_inner).pop();
+                if device.is_none() {
+                    break;
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..CLOSERS {
+                // Where there are no more threads, this one does it alone.
+                let _ = std::thread::Builder::new().spawn_scoped(scope, close);
+            }
+            close();
+        });
     }
 
     /// Connects a port that has nothing yet to a pair of queues; returns when every worker knows it.

@@ -183,6 +183,23 @@ impl Topology {
         Ok(())
     }
 
+    /// Takes the devices away from all ports.
+    pub(crate) fn take_devices(&mut self) -> Vec<Arc<PortIo>> {
+        let ports = self
+            .switches
+            .values_mut()
+            .flat_map(|switch| switch.ports.values_mut());
+        ports
+            .filter(|port| matches!(port.connection, Connection::Io(_)))
+            .filter_map(
+                |port| match std::mem::replace(&mut port.connection, Connection::None) {
+                    Connection::Io(io) => Some(io),
+                    Connection::None | Connection::Patch(_) => None,
+                },
+            )
+            .collect()
+    }
+
     /// Takes a link down or up; `false` when it is in that state already.
     pub(crate) fn set_link(&mut self, name: &str, state: LinkState) -> Result<bool, HostError> {
         let link = self
