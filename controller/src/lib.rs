@@ -5,10 +5,15 @@
 
 pub mod compile;
 pub mod controller;
+pub mod expand;
 pub mod flow;
+pub mod graph;
 pub mod handle;
+pub mod load;
 pub mod model;
+pub mod names;
 pub mod object;
+pub mod paths;
 pub mod problem;
 pub mod quantity;
 mod reconcile;

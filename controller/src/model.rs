@@ -37,6 +37,8 @@ pub struct Model {
     pub networks: BTreeMap<String, Network>,
     /// What the file expects of the lab, in file order.
     pub tests: Vec<TestSpec>,
+    /// Claims that are reported as skipped, as text.
+    pub verify: Vec<String>,
     /// Declared and accepted, but not yet built: what to tell the user, in file order.
     pub warnings: Vec<String>,
 }

@@ -199,3 +199,38 @@ pub struct SpreadExpect {
     /// Each carries at least this share of the flows.
     pub min_share: Percent,
 }
+
+/// The parts of an `http` URL that a probe needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Url {
+    /// A name, a glob or an address.
+    pub host: String,
+    /// The port, 80 where it is left out.
+    pub port: u16,
+    /// Path and query, with the slash.
+    pub path: String,
+}
+
+impl Url {
+    /// Reads `http://HOST[:PORT][/PATH]`; `None` where the text is something else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let rest = text.strip_prefix("http://")?;
+        let (authority, path) = rest
+            .find('/')
+            .map_or((rest, "/"), |slash| rest.split_at(slash));
+        let after_brackets = authority.rfind(']').map_or(0, |at| at + 1);
+        let (host, port) = match authority[after_brackets..].rfind(':') {
+            Some(colon) => {
+                let (host, port) = authority.split_at(after_brackets + colon);
+                (host, port[1..].parse().ok().filter(|port| *port > 0)?)
+            }
+            None => (authority, 80),
+        };
+        let is_text = |text: &str| text.chars().all(|c| !c.is_control() && c != ' ');
+        (!host.is_empty() && is_text(host) && is_text(path)).then(|| Self {
+            host: host.to_owned(),
+            port,
+            path: path.to_owned(),
+        })
+    }
+}

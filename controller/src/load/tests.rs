@@ -1,0 +1,202 @@
+use super::*;
+
+/// What is said about a wrong file.
+fn said(text: &str) -> String {
+    model(text.as_bytes(), "lab.yaml", None)
+        .unwrap_err()
+        .to_string()
+}
+
+/// First lines of the mistakes: `LINE:COLUMN: message`.
+fn mistakes(text: &str) -> Vec<String> {
+    let first = |line: &str| line.strip_prefix("error: lab.yaml:").map(str::to_owned);
+    said(text).lines().filter_map(first).collect()
+}
+
+const SWITCH: &str = "topology:\n  nodes:\n    s1: { kind: switch }\n";
+
+#[test]
+fn a_mistake_has_place_excerpt_and_suggestion() {
+    let text = "name: lab\ntopology:\n  nodes:\n    a: { knd: host }\n";
+    assert_eq!(
+        said(text).split("\n\n").next().unwrap(),
+        "error: lab.yaml:4:5: the node `a` has no `kind`\n  |\n4 |     a: { knd: host }\n  |     ^\n  help: expected one of `host`, `switch`, `router`"
+    );
+    assert!(said(text).contains(
+        "error: lab.yaml:4:10: unknown key `knd`\n  |\n4 |     a: { knd: host }\n  |          ^^^\n  help: did you mean `kind`?\n"
+    ));
+}
+
+#[test]
+fn mistakes_of_form_and_meaning_come_together_in_file_order() {
+    let text = "
+name: lab
+sede: 7
+topology:
+  nodes:
+    a: { kind: host, ip: 10.0.0.1/24, mtu: 9 }
+    b: { kind: host, ip: 10.0.0.1/24, adress: 1 }
+    s1: { kind: switch }
+  links:
+    - endpoints: [\"a:eth0\", \"s1:p1\"]
+      impair: { delay: 5, loss: 101% }
+    - endpoints: [\"b:eth0\", \"s1:p1\"]
+    - endpoints: [\"c:eth0\", \"s1:p2\"]
+tests:
+  - { name: one, ping: { from: a, to: bb } }
+";
+    assert_eq!(
+        mistakes(text),
+        [
+            "3:1: unknown key `sede`",
+            "6:44: mtu 9 is out of range [68, 65521]",
+            "7:26: the address 10.0.0.1 is already that of `a`",
+            "7:39: unknown key `adress`",
+            "11:24: missing unit, for example `5ms`",
+            "11:33: `101%` is out of range [0%, 100%]",
+            "12:29: two links are on `s1:p1`",
+            "13:19: there is no node `c`",
+            "15:39: there is no host `bb`",
+        ]
+    );
+}
+
+#[test]
+fn what_follows_from_a_reported_mistake_is_not_reported() {
+    let text = "topology:\n  nodes:\n    a: { kind: hsot }\n    s1: { kind: switch }\n";
+    assert_eq!(mistakes(text), ["3:16: unknown value `hsot`"]);
+    let text = format!("{SWITCH}tests:\n  - {{ name: [x], ping: {{ from: a, to: a }} }}\n");
+    assert_eq!(mistakes(&text), ["5:13: expected a string, found a list"]);
+}
+
+#[test]
+fn missing_keys_are_named() {
+    let text = format!(
+        "{SWITCH}tests:\n  - {{ ping: {{ from: a, to: a }} }}\n  - {{ name: x, tcp: {{ from: s1 }} }}\n"
+    );
+    assert_eq!(
+        mistakes(&text),
+        ["5:5: missing key `name`", "6:16: missing key `to`"]
+    );
+    assert_eq!(mistakes("name: x\n"), ["1:1: missing key `topology`"]);
+}
+
+#[test]
+fn sections_of_the_format_that_are_not_built_are_refused_by_name() {
+    let text = format!("virtualNetworks: {{}}\n{SWITCH}controller: {{ api: {{ listen: x }} }}\n");
+    assert_eq!(
+        mistakes(&text),
+        [
+            "1:1: `virtualNetworks` is not supported yet",
+            "5:15: `api` is not supported yet"
+        ]
+    );
+}
+
+#[test]
+fn extension_keys_are_ignored_everywhere() {
+    let text = "
+x-common: &host { kind: host, x-note: 1 }
+topology:
+  x-why: because
+  nodes: { a: *host, b: { <<: *host, mtu: 1400 }, s1: { kind: switch } }
+";
+    let model = model(text.as_bytes(), "lab.yaml", None).unwrap();
+    assert_eq!(model.hosts["b"].interfaces[0].mtu, 1400);
+}
+
+#[test]
+fn plain_scalars_are_texts_where_a_text_is_wanted() {
+    let text = "
+topology:
+  nodes:
+    s1: { kind: switch, labels: { rack: 07, hot: true } }
+    a: { kind: host, run: [{ cmd: [sleep, 5] }], listen: [{ tcp: 1, reply: 200 }] }
+    b:
+      kind: host
+      listen:
+";
+    let model = model(text.as_bytes(), "lab.yaml", None).unwrap();
+    assert_eq!(model.hosts["a"].run[0].cmd, ["sleep", "5"]);
+    assert_eq!(model.switches["s1"].labels["rack"], "07");
+    assert_eq!(model.name, "lab");
+}
+
+#[test]
+fn yaml_that_cannot_be_read_is_placed_too() {
+    assert_eq!(
+        mistakes("name: x\nname: y\n"),
+        ["2:1: the key `name` is there twice"]
+    );
+    assert_eq!(mistakes("name: [\n"), ["1:7: unclosed bracket '['"]);
+    assert_eq!(
+        mistakes("name: x\n---\nname: y\n"),
+        ["2:1: a second document begins here, a topology file has one"]
+    );
+    assert_eq!(mistakes(""), ["1:1: the file is empty"]);
+    assert_eq!(
+        mistakes("just text\n"),
+        ["1:1: expected a map, found the text `just text`"]
+    );
+}
+
+#[test]
+fn hostile_files_end_soon_in_an_error() {
+    let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+    for level in 1..12 {
+        let before = format!("*a{}", level - 1);
+        bomb += &format!("a{level}: &a{level} [{}]\n", vec![before; 9].join(", "));
+    }
+    for text in [
+        bomb,
+        "[".repeat(100_000),
+        "{a: ".repeat(100_000),
+        "- ".repeat(100_000),
+        "? ".repeat(100_000),
+        (0..2_000)
+            .map(|depth| format!("{}a:\n", " ".repeat(depth)))
+            .collect(),
+        "a: &a [*a]".to_owned(),
+        "y".repeat(MAX_FILE + 1),
+        format!("{SWITCH}    h[1-999999999]: {{ kind: host }}\n"),
+        format!("{SWITCH}    [1-9][1-9][1-9][1-9][1-9][1-9]: {{ kind: host }}\n"),
+    ] {
+        said(&text);
+    }
+    let error = model(b"name: caf\xe9\n", "lab.yaml", None).unwrap_err();
+    assert_eq!(
+        error.to_string().lines().next(),
+        Some("error: lab.yaml:1:10: the file is not UTF-8 text: byte 0xe9")
+    );
+}
+
+#[test]
+fn json_bodies_give_pointers() {
+    let body = serde_json::json!({ "endpoints": ["a:eth0", { "node": "b", "prot": 1 }], "metric": "2", "impair": { "delay": 5 } });
+    let errors = from_json::<crate::spec::LinkSpec>(body).unwrap_err();
+    let found: Vec<_> = errors
+        .iter()
+        .map(|error| (error.pointer.as_str(), error.code))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("/endpoints/1/prot", Code::UnknownField),
+            ("/impair/delay", Code::MissingUnit),
+            ("/metric", Code::WrongType)
+        ]
+    );
+    assert!(from_json::<crate::spec::LinkSpec>(serde_json::json!({ "x-note": 1 })).is_err());
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_text_is_answered(text in ".{0,200}") {
+        let _ = model(text.as_bytes(), "lab.yaml", None);
+    }
+
+    #[test]
+    fn any_bytes_are_answered(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..100)) {
+        let _ = model(&bytes, "lab.yaml", None);
+    }
+}
