@@ -42,6 +42,8 @@ reasons! {
     EMPTY_GROUP = 10, "empty-group";
     /// The switch has no pipeline yet.
     NO_PIPELINE = 11, "no-pipeline";
+    /// The egress port's device took the packet not: it is down, full or gone.
+    DEVICE_REFUSED = 12, "device-refused";
 }
 
 impl fmt::Display for DropReason {

@@ -1,5 +1,5 @@
 //! All switches of one process: their ports, the links between them, the worker threads, and the services that
-//! programs them.
+//! program them.
 //!
 //! ```text
 //!   P4Runtime, weft.node.v1        SwitchHost            worker threads, each with its own Plane
@@ -10,18 +10,35 @@
 //! A control-side change is made on the master copy here and then sent to every worker; the call returns when all of
 //! them forward by it.
 
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::Stream;
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::broadcast;
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 use tonic::transport::server::Connected;
+use weft_proto::node::v1 as node;
 use weft_proto::vocab::{DeviceId, PortNo};
 
+use crate::counters::PortCounters;
+use crate::datapath::Nanos;
+use crate::device::{Device, Devices, Sink};
 use crate::patch::Topology;
-use crate::port::{MemoryPort, PortIo, TapPort};
+use crate::port::{MemoryPort, PortKind, TapPort};
+use crate::recorder::Recorder;
+use crate::server::{self, announce_link, announce_port};
+use crate::worker::{Change, PacketInSink, Pending, Stopped, Threads, Workers, nanos_since};
+
+/// Events that wait for a slow watcher; one that is further behind must watch again.
+const EVENT_QUEUE: usize = 4096;
+/// Most recorders at once: a trace has a bit for each.
+const MAX_RECORDERS: usize = 64;
 
 /// What a [`SwitchHost`] starts with.
 #[derive(Clone, Debug, Default)]
@@ -159,13 +176,22 @@ pub struct ServeError(#[from] tonic::transport::Error);
 #[derive(Debug)]
 pub struct SwitchHost {
     shared: Arc<Shared>,
+    /// Joined when the host is dropped.
+    threads: Threads,
 }
 
-/// What the host, its services and its workers share.
+/// What the host and its services share.
 #[derive(Debug)]
-struct Shared {
-    boot_id: String,
+pub(crate) struct Shared {
+    pub(crate) boot_id: String,
+    pub(crate) devices: Devices,
+    pub(crate) workers: Workers,
+    pub(crate) events: broadcast::Sender<node::Event>,
+    /// Changes are sent to the workers and announced under this lock, so everybody sees one order.
     topology: Mutex<Topology>,
+    recorders: Mutex<BTreeMap<u64, Arc<Recorder>>>,
+    last_id: AtomicU64,
+    start: Instant,
 }
 
 impl SwitchHost {
@@ -173,20 +199,45 @@ impl SwitchHost {
     ///
     /// # Errors
     /// [`HostError`] where names, ids or ports clash, or the system refuses threads or descriptors.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the driver gives the cores their time"
+    )]
     pub fn start(config: Config) -> Result<Self, HostError> {
         let Config {
             switches,
             links,
-            workers: _,
-            spin: _,
+            workers,
+            spin,
             boot_id,
         } = config;
+        let boot_id = match boot_id.is_empty() {
+            true => random_id(),
+            false => boot_id,
+        };
         let topology = Topology::new(switches, links)?;
+        let devices: Devices = topology
+            .switches()
+            .keys()
+            .map(|&id| (id, Arc::new(Device::new(id))))
+            .collect();
+        let start = Instant::now();
+        let sink: Arc<dyn PacketInSink> = Arc::new(Sink(devices.clone()));
+        let wiring = Arc::new(topology.wiring());
+        let (workers, threads) = Workers::start(workers.max(1), spin, start, &wiring, &sink)?;
+        let shared = Shared {
+            boot_id,
+            devices,
+            workers,
+            events: broadcast::Sender::new(EVENT_QUEUE),
+            topology: Mutex::new(topology),
+            recorders: Mutex::default(),
+            last_id: AtomicU64::new(0),
+            start,
+        };
         Ok(Self {
-            shared: Arc::new(Shared {
-                boot_id,
-                topology: Mutex::new(topology),
-            }),
+            shared: Arc::new(shared),
+            threads,
         })
     }
 
@@ -200,7 +251,54 @@ impl SwitchHost {
     /// # Errors
     /// [`HostError::UnknownPort`], [`HostError::PortInUse`], [`HostError::Stopped`].
     pub fn attach_tap(&self, at: Endpoint, tap: TapPort) -> Result<(), HostError> {
-        self.attach(at, PortIo::Tap(tap))
+        self.attach(at, PortKind::Tap(tap))
+    }
+
+    /// Connects ports to TAP devices, all at once; returns when every worker knows them.
+    ///
+    /// # Errors
+    /// As [`Self::attach_tap`]; ports before the failing one stay connected.
+    pub fn attach_taps(
+        &self,
+        taps: impl IntoIterator<Item = (Endpoint, TapPort)>,
+    ) -> Result<(), HostError> {
+        let pending = {
+            let mut topology = self.shared.topology();
+            for (at, tap) in taps {
+                topology.attach(at, PortKind::Tap(tap))?;
+                if let Some(port) = topology.port(at) {
+                    announce_port(&self.shared.events, &topology, at.device, port);
+                }
+            }
+            let wiring = Change::Wiring(Arc::new(topology.wiring()));
+            self.shared.workers.apply_blocking(&wiring)?
+        };
+        Ok(pending.wait()?)
+    }
+
+    /// Ends the worker threads and removes the devices, on many threads at once: the kernel takes some 20 ms to remove
+    /// a device, and not longer to remove many side by side.
+    pub fn shutdown(self) {
+        const CLOSERS: usize = 64;
+        let Self { shared, threads } = self;
+        drop(threads);
+        let devices = Mutex::new(shared.topology().take_devices());
+        let close = || {
+            loop {
+                // The lock is released before the device goes.
+                let device = devices.lock().unwrap_or_else(PoisonError::into_inner).pop();
+                if device.is_none() {
+                    break;
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..CLOSERS {
+                // Where there are no more threads, this one does it alone.
+                let _ = std::thread::Builder::new().spawn_scoped(scope, close);
+            }
+            close();
+        });
     }
 
     /// Connects a port that has nothing yet to a pair of queues; returns when every worker knows it.
@@ -210,12 +308,12 @@ impl SwitchHost {
     /// there is no descriptor left.
     pub fn attach_memory(&self, at: Endpoint) -> Result<MemoryPort, HostError> {
         let port = MemoryPort::new()?;
-        self.attach(at, PortIo::Memory(port.clone()))?;
+        self.attach(at, PortKind::Memory(port.clone()))?;
         Ok(port)
     }
 
-    fn attach(&self, at: Endpoint, io: PortIo) -> Result<(), HostError> {
-        self.shared.topology().attach(at, Arc::new(io))
+    fn attach(&self, at: Endpoint, kind: PortKind) -> Result<(), HostError> {
+        self.rewire(at, |topology| topology.attach(at, kind))
     }
 
     /// Takes the device away from a port; the port is down then.
@@ -223,7 +321,24 @@ impl SwitchHost {
     /// # Errors
     /// [`HostError::UnknownPort`], [`HostError::Stopped`].
     pub fn detach(&self, at: Endpoint) -> Result<(), HostError> {
-        self.shared.topology().detach(at)
+        self.rewire(at, |topology| topology.detach(at))
+    }
+
+    fn rewire(
+        &self,
+        at: Endpoint,
+        change: impl FnOnce(&mut Topology) -> Result<(), HostError>,
+    ) -> Result<(), HostError> {
+        let pending = {
+            let mut topology = self.shared.topology();
+            change(&mut topology)?;
+            if let Some(port) = topology.port(at) {
+                announce_port(&self.shared.events, &topology, at.device, port);
+            }
+            let wiring = Change::Wiring(Arc::new(topology.wiring()));
+            self.shared.workers.apply_blocking(&wiring)?
+        };
+        Ok(pending.wait()?)
     }
 
     /// Takes a link down or up; returns when every worker forwards by it.
@@ -231,8 +346,20 @@ impl SwitchHost {
     /// # Errors
     /// [`HostError::UnknownLink`], [`HostError::Stopped`].
     pub fn set_link(&self, name: &str, state: LinkState) -> Result<(), HostError> {
-        self.shared.topology().set_link(name, state)?;
+        let workers = &self.shared.workers;
+        let pending = self
+            .shared
+            .change_link(name, state, |change| workers.apply_blocking(change))?;
+        if let Some(pending) = pending {
+            pending.wait()?;
+        }
         Ok(())
+    }
+
+    /// What passed through a port and was dropped there.
+    pub fn counters(&self, at: Endpoint) -> Option<Arc<PortCounters>> {
+        let topology = self.shared.topology();
+        topology.port(at).map(|port| Arc::clone(&port.counters))
     }
 
     /// Serves P4Runtime and `weft.node.v1` on a Unix socket until `stop` is cancelled.
@@ -263,17 +390,105 @@ impl SwitchHost {
         S: Stream<Item = std::io::Result<C>> + Send + 'static,
         C: tokio::io::AsyncRead + tokio::io::AsyncWrite + Connected + Unpin + Send + 'static,
     {
-        let _ = connections;
-        async move {
-            stop.cancelled().await;
-            Ok(())
-        }
+        let shared = Arc::clone(&self.shared);
+        async move { Ok(server::serve(shared, connections, stop).await?) }
     }
 }
 
 impl Shared {
-    fn topology(&self) -> MutexGuard<'_, Topology> {
+    /// Ports and links.
+    pub(crate) fn topology(&self) -> MutexGuard<'_, Topology> {
         // Each change leaves the topology whole, so a panic elsewhere does not spoil it.
         self.topology.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn recorders(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Recorder>>> {
+        // A map is whole between any two operations on it.
+        self.recorders
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The time that the cores see.
+    pub(crate) fn now(&self) -> Nanos {
+        nanos_since(self.start)
+    }
+
+    /// A number that this process has not used yet, 1 and up.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.last_id.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Random for each start of a switch. Switches start with their process.
+    pub(crate) fn switch_boot_id(&self, device: DeviceId) -> String {
+        format!("{}-{device}", self.boot_id)
+    }
+
+    /// Takes a link down or up; `send` tells the workers. Nothing is sent when the link is in that state already.
+    pub(crate) fn change_link<P>(
+        &self,
+        name: &str,
+        state: LinkState,
+        send: impl FnOnce(&Change) -> Result<P, Stopped>,
+    ) -> Result<Option<P>, HostError> {
+        let mut topology = self.topology();
+        if !topology.set_link(name, state)? {
+            return Ok(None);
+        }
+        if let Some(link) = topology.links().get(name) {
+            announce_link(&self.events, link);
+            for at in [Some(link.spec.a), link.spec.b].into_iter().flatten() {
+                if let Some(port) = topology.port(at) {
+                    announce_port(&self.events, &topology, at.device, port);
+                }
+            }
+        }
+        tracing::info!(link = name, ?state, "link changed");
+        Ok(Some(send(&Change::Wiring(Arc::new(topology.wiring())))?))
+    }
+
+    /// Begins to record; returns the recorder's number.
+    pub(crate) fn add_recorder(&self, recorder: Arc<Recorder>) -> Result<(u64, Pending), Status> {
+        let mut recorders = self.recorders();
+        if recorders.len() >= MAX_RECORDERS {
+            return Err(Status::resource_exhausted("there are 64 recorders already"));
+        }
+        let id = self.next_id();
+        recorders.insert(id, recorder);
+        let all = recorders.values().cloned().collect();
+        Ok((id, self.workers.apply(&Change::Recorders(all))?))
+    }
+
+    /// Ends a recorder.
+    pub(crate) fn remove_recorder(&self, id: u64) -> Result<(Arc<Recorder>, Pending), Status> {
+        let mut recorders = self.recorders();
+        let recorder = recorders.remove(&id).ok_or_else(|| unknown_recorder(id))?;
+        let all = recorders.values().cloned().collect();
+        Ok((recorder, self.workers.apply(&Change::Recorders(all))?))
+    }
+
+    /// A recorder by its number.
+    pub(crate) fn recorder(&self, id: u64) -> Result<Arc<Recorder>, Status> {
+        let recorders = self.recorders();
+        recorders
+            .get(&id)
+            .cloned()
+            .ok_or_else(|| unknown_recorder(id))
+    }
+}
+
+impl From<Stopped> for HostError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
+fn unknown_recorder(id: u64) -> Status {
+    Status::not_found(format!("there is no recorder {id}"))
+}
+
+/// 128 bits from the keys that the standard library draws for its hash maps.
+fn random_id() -> String {
+    let draw = || RandomState::new().build_hasher().finish();
+    format!("{:016x}{:016x}", draw(), draw())
 }

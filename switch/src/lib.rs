@@ -8,14 +8,19 @@
 
 pub mod counters;
 pub mod datapath;
+mod device;
 pub mod drops;
 pub mod fabric;
 pub mod host;
 pub mod ir;
 pub mod packet;
 pub mod patch;
+pub mod plane;
 pub mod port;
 pub mod ports;
 pub mod program;
+pub mod recorder;
+mod server;
 pub mod state;
 pub mod vnet;
+mod worker;

@@ -10,11 +10,13 @@ use weft_proto::vocab::{DeviceId, PortNo};
 
 use crate::counters::PortCounters;
 use crate::host::{Endpoint, HostError, LinkSpec, LinkState, PortSpec, SwitchSpec};
-use crate::port::PortIo;
+use crate::port::{PortIo, PortKind};
 
 /// Switches, ports and links of a process.
 #[derive(Debug, Default)]
 pub(crate) struct Topology {
+    /// Devices that were ever attached; gives them ids.
+    attached: u64,
     switches: BTreeMap<DeviceId, Switch>,
     links: BTreeMap<String, Link>,
 }
@@ -26,6 +28,8 @@ pub(crate) struct Switch {
     pub(crate) name: String,
     /// Its ports.
     pub(crate) ports: BTreeMap<PortNo, Port>,
+    /// Drops of packets from the controller, and of packets at ports that do not exist.
+    pub(crate) cpu: Arc<PortCounters>,
 }
 
 /// A port.
@@ -84,6 +88,7 @@ impl Topology {
             let switch = Switch {
                 name,
                 ports: BTreeMap::new(),
+                cpu: Arc::default(),
             };
             topology.switches.insert(device_id, switch);
             for port in ports {
@@ -155,7 +160,8 @@ impl Topology {
     }
 
     /// Puts a device behind a port that has nothing yet.
-    pub(crate) fn attach(&mut self, at: Endpoint, io: Arc<PortIo>) -> Result<(), HostError> {
+    pub(crate) fn attach(&mut self, at: Endpoint, kind: PortKind) -> Result<(), HostError> {
+        let id = self.attached + 1;
         let port = self.port_mut(at)?;
         if !matches!(port.connection, Connection::None) {
             return Err(HostError::PortInUse {
@@ -163,7 +169,8 @@ impl Topology {
                 port: at.port,
             });
         }
-        port.connection = Connection::Io(io);
+        port.connection = Connection::Io(Arc::new(PortIo::new(id, kind)));
+        self.attached = id;
         Ok(())
     }
 
@@ -174,6 +181,23 @@ impl Topology {
             port.connection = Connection::None;
         }
         Ok(())
+    }
+
+    /// Takes the devices away from all ports.
+    pub(crate) fn take_devices(&mut self) -> Vec<Arc<PortIo>> {
+        let ports = self
+            .switches
+            .values_mut()
+            .flat_map(|switch| switch.ports.values_mut());
+        ports
+            .filter(|port| matches!(port.connection, Connection::Io(_)))
+            .filter_map(
+                |port| match std::mem::replace(&mut port.connection, Connection::None) {
+                    Connection::Io(io) => Some(io),
+                    Connection::None | Connection::Patch(_) => None,
+                },
+            )
+            .collect()
     }
 
     /// Takes a link down or up; `false` when it is in that state already.
@@ -231,6 +255,7 @@ impl Topology {
             .iter()
             .map(|(&device, switch)| WiredDevice {
                 device,
+                cpu: Arc::clone(&switch.cpu),
                 ports: switch
                     .ports
                     .values()
@@ -272,6 +297,8 @@ pub(crate) struct WiredDevice {
     pub(crate) device: DeviceId,
     /// Its ports, sorted by number.
     pub(crate) ports: Vec<WiredPort>,
+    /// Counters for what entered by no port.
+    pub(crate) cpu: Arc<PortCounters>,
 }
 
 /// A port of a [`Wiring`].
@@ -306,12 +333,47 @@ pub(crate) enum Target {
 }
 
 impl Wiring {
-    /// The wiring of switches and links without devices, for a [`crate::plane::Plane`] without threads.
+    /// The wiring for a [`crate::plane::Plane`] without threads and devices: a port without a patch link is up and
+    /// leads out of the plane.
     ///
     /// # Errors
     /// [`HostError`] where a name, id or port is taken twice or missing.
     pub fn new(switches: Vec<SwitchSpec>, links: Vec<LinkSpec>) -> Result<Self, HostError> {
-        Ok(Topology::new(switches, links)?.wiring())
+        let mut wiring = Topology::new(switches, links)?.wiring();
+        let ports = wiring
+            .devices
+            .iter_mut()
+            .flat_map(|device| &mut device.ports);
+        for port in ports.filter(|port| matches!(port.target, Target::Nothing)) {
+            port.up = true;
+        }
+        Ok(wiring)
+    }
+
+    /// All ports with a device behind them.
+    pub(crate) fn devices(&self) -> impl Iterator<Item = (Endpoint, &Arc<PortIo>)> {
+        self.devices.iter().flat_map(|wired| {
+            wired.ports.iter().filter_map(|port| match &port.target {
+                Target::Io(io) => Some((
+                    Endpoint {
+                        device: wired.device,
+                        port: port.number,
+                    },
+                    io,
+                )),
+                Target::Nothing | Target::Patch { .. } => None,
+            })
+        })
+    }
+
+    /// A port.
+    pub(crate) fn port(&self, at: Endpoint) -> Option<&WiredPort> {
+        self.devices.get(self.index(at.device)?)?.port(at.port)
+    }
+
+    /// The counters of a port.
+    pub fn counters(&self, at: Endpoint) -> Option<&PortCounters> {
+        self.port(at).map(|port| &*port.counters)
     }
 
     /// The index of a device.
@@ -323,12 +385,23 @@ impl Wiring {
 }
 
 impl WiredDevice {
-    /// A port by its number.
+    /// A port by its number. Numbers mostly count from 1, so the place of one is tried first.
     pub(crate) fn port(&self, number: PortNo) -> Option<&WiredPort> {
+        let guess = usize::try_from(number.0).ok()?.wrapping_sub(1);
+        if let Some(port) = self.ports.get(guess)
+            && port.number == number
+        {
+            return Some(port);
+        }
         let index = self
             .ports
             .binary_search_by_key(&number, |port| port.number)
             .ok()?;
         self.ports.get(index)
+    }
+
+    /// The counters of what entered by `number`.
+    pub(crate) fn counters(&self, number: PortNo) -> &PortCounters {
+        self.port(number).map_or(&self.cpu, |port| &port.counters)
     }
 }

@@ -29,7 +29,6 @@ pub const OFFLOAD_USO6: u32 = 0x40;
 
 const TUNSETOFFLOAD: libc::Ioctl = 0x4004_54d0;
 const TUNSETVNETHDRSZ: libc::Ioctl = 0x4004_54d8;
-const TUNSETCARRIER: libc::Ioctl = 0x4004_54e2;
 
 /// Turns a failed call's -1 into the thread's error.
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
@@ -70,17 +69,6 @@ pub fn set_vnet_header_size(device: &impl AsRawFd, size: i32) -> io::Result<()> 
 pub fn set_offload(device: &impl AsRawFd, mask: u32) -> io::Result<()> {
     // SAFETY: the argument is a number, the kernel follows no pointer.
     check(unsafe { libc::ioctl(device.as_raw_fd(), TUNSETOFFLOAD, libc::c_ulong::from(mask)) })?;
-    Ok(())
-}
-
-/// Plugs or unplugs the device's cable, as its owner sees it.
-///
-/// # Errors
-/// Those of the ioctl `TUNSETCARRIER`: `EINVAL` where the device is not up.
-pub fn set_carrier(device: &impl AsRawFd, plugged: bool) -> io::Result<()> {
-    let value = libc::c_int::from(plugged);
-    // SAFETY: the kernel reads one int through the pointer, which outlives the call.
-    check(unsafe { libc::ioctl(device.as_raw_fd(), TUNSETCARRIER, &raw const value) })?;
     Ok(())
 }
 

@@ -1,0 +1,183 @@
+//! Pipeline configuration (P4Runtime §7, §14, §15). The device configuration is the pipeline as JSON.
+
+use std::sync::Arc;
+
+use tonic::Status;
+use weft_proto::p4::v1 as wire;
+use weft_proto::p4::v1::get_forwarding_pipeline_config_request::ResponseType;
+use weft_proto::p4::v1::set_forwarding_pipeline_config_request::Action;
+use weft_proto::vocab::DeviceId;
+
+use crate::device::{Device, Forwarding, Loaded};
+use crate::host::Shared;
+use crate::ir::Pipeline;
+use crate::program::Program;
+use crate::state::State;
+use crate::worker::Change;
+
+/// Most mistakes that one answer lists.
+const MAX_MISTAKES: usize = 20;
+
+/// Executes a SetForwardingPipelineConfig; returns when every worker runs the pipeline.
+pub(super) async fn set(
+    shared: &Shared,
+    request: wire::SetForwardingPipelineConfigRequest,
+) -> Result<(), Status> {
+    let device = shared.device(DeviceId(request.device_id))?;
+    let action = request.action();
+    let config = request.config;
+    let _turn = device.turn.lock().await;
+    device.check_primary(&request.role, request.election_id.as_ref())?;
+    let mut forwarding = device.forwarding();
+    match action {
+        Action::Unspecified => return Err(Status::invalid_argument("the action is missing")),
+        Action::Verify => {
+            verify(config)?;
+            return Ok(());
+        }
+        Action::VerifyAndSave => {
+            forwarding.saved = Some(verify(config)?);
+            device.set_forwarding(forwarding);
+            return Ok(());
+        }
+        Action::VerifyAndCommit => {
+            forwarding = Forwarding {
+                committed: Some(verify(config)?),
+                saved: None,
+            };
+        }
+        Action::Commit => {
+            if config.is_some() {
+                return Err(Status::invalid_argument("COMMIT takes no config"));
+            }
+            let saved = forwarding
+                .saved
+                .take()
+                .ok_or_else(|| Status::failed_precondition("there is no saved config to commit"))?;
+            forwarding.committed = Some(saved);
+        }
+        Action::ReconcileAndCommit => {
+            let next = verify(config)?;
+            forwarding = Forwarding {
+                committed: Some(reconcile(forwarding.committed.as_ref(), next)?),
+                saved: None,
+            };
+        }
+    }
+    commit(shared, device, forwarding).await
+}
+
+async fn commit(shared: &Shared, device: &Device, forwarding: Forwarding) -> Result<(), Status> {
+    let state = forwarding
+        .committed
+        .as_ref()
+        .map(|loaded| loaded.state.clone());
+    // Sent and kept before the wait, so that a caller who goes away leaves nothing half done.
+    let pending = shared.workers.apply(&Change::State(device.id, state))?;
+    device.set_forwarding(forwarding);
+    pending.wait().await?;
+    tracing::info!(dpid = device.id.0, "pipeline committed");
+    Ok(())
+}
+
+/// Checks a config and builds its initial state.
+fn verify(config: Option<wire::ForwardingPipelineConfig>) -> Result<Loaded, Status> {
+    let config = config.ok_or_else(|| Status::invalid_argument("the config is missing"))?;
+    let p4info = config
+        .p4info
+        .as_ref()
+        .ok_or_else(|| Status::invalid_argument("the config has no P4Info"))?;
+    let pipeline: Pipeline = serde_json::from_slice(&config.p4_device_config)
+        .map_err(|error| Status::invalid_argument(format!("p4_device_config: {error}")))?;
+    let program = Program::new(pipeline).map_err(|mistakes| {
+        let lines: Vec<String> = mistakes
+            .iter()
+            .take(MAX_MISTAKES)
+            .map(ToString::to_string)
+            .collect();
+        Status::invalid_argument(format!("p4_device_config: {}", lines.join("; ")))
+    })?;
+    if program.p4info() != p4info {
+        return Err(Status::invalid_argument(
+            "the P4Info is not that of the pipeline in p4_device_config",
+        ));
+    }
+    Ok(Loaded {
+        config: Arc::new(config),
+        state: State::new(Arc::new(program)),
+    })
+}
+
+/// Takes over what the committed pipeline holds; possible between pipelines with equal P4Info.
+fn reconcile(current: Option<&Loaded>, mut next: Loaded) -> Result<Loaded, Status> {
+    let Some(current) = current else {
+        return Ok(next);
+    };
+    let (old, new) = (current.state.program(), next.state.program());
+    if old.p4info() != new.p4info() {
+        return Err(Status::invalid_argument(
+            "state is kept only between pipelines with equal P4Info",
+        ));
+    }
+    if old.pipeline() == new.pipeline() {
+        next.state = current.state.clone();
+        return Ok(next);
+    }
+    copy(&current.state, &mut next.state)
+        .map_err(|error| Status::invalid_argument(format!("state cannot be kept: {error}")))?;
+    Ok(next)
+}
+
+fn copy(from: &State, to: &mut State) -> Result<(), crate::state::WriteError> {
+    for group in from.groups() {
+        to.insert_group(group)?;
+    }
+    let program = Arc::clone(from.program());
+    for table in program.schema().tables() {
+        for view in from.entries(table.id) {
+            if !table.is_const && to.entry(&view.entry.key).is_none() {
+                to.insert(view.entry)?;
+            }
+            let counter = to.entry(&view.entry.key).and_then(|view| view.counter);
+            if let (Some(old), Some(new)) = (view.counter, counter) {
+                new.set(old.value());
+            }
+        }
+        let changed = from
+            .default_entry(table.id)
+            .filter(|_| table.const_default.is_none());
+        if let Some(view) = changed {
+            to.modify(view.entry)?;
+        }
+    }
+    Ok(())
+}
+
+/// Executes a GetForwardingPipelineConfig; without a pipeline the config is unset.
+pub(super) fn get(
+    shared: &Shared,
+    request: &wire::GetForwardingPipelineConfigRequest,
+) -> Result<wire::GetForwardingPipelineConfigResponse, Status> {
+    let device = shared.device(DeviceId(request.device_id))?;
+    let Forwarding { committed, saved } = device.forwarding();
+    let config = committed.or(saved).map(|loaded| {
+        let whole = &loaded.config;
+        let part = match request.response_type() {
+            ResponseType::All => return wire::ForwardingPipelineConfig::clone(whole),
+            ResponseType::CookieOnly => wire::ForwardingPipelineConfig::default(),
+            ResponseType::P4infoAndCookie => wire::ForwardingPipelineConfig {
+                p4info: whole.p4info.clone(),
+                ..wire::ForwardingPipelineConfig::default()
+            },
+            ResponseType::DeviceConfigAndCookie => wire::ForwardingPipelineConfig {
+                p4_device_config: whole.p4_device_config.clone(),
+                ..wire::ForwardingPipelineConfig::default()
+            },
+        };
+        wire::ForwardingPipelineConfig {
+            cookie: whole.cookie,
+            ..part
+        }
+    });
+    Ok(wire::GetForwardingPipelineConfigResponse { config })
+}

@@ -1,0 +1,189 @@
+//! Read (P4Runtime §13): every query is answered from one snapshot.
+
+use tonic::{Code, Status};
+use weft_proto::codec::{
+    EntryError, EntryFilter, Query, counter_data, decode_query, encode_entry, encode_group,
+};
+use weft_proto::p4::v1 as wire;
+use weft_proto::p4::v1::entity::Entity;
+use weft_proto::p4::v1::packet_replication_engine_entry::Type as Replication;
+use weft_proto::schema::{Schema, TableSchema};
+use weft_proto::vocab::DeviceId;
+
+use crate::datapath::Nanos;
+use crate::host::Shared;
+use crate::state::{EntryView, State};
+
+/// Entities of one response, so that it stays below the 4 MiB that clients accept by default.
+const CHUNK: usize = 1024;
+
+/// What a read is answered.
+pub(super) fn read(
+    shared: &Shared,
+    request: &wire::ReadRequest,
+) -> Result<Vec<wire::ReadResponse>, Status> {
+    let device = shared.device(DeviceId(request.device_id))?;
+    let state = device.loaded()?.state;
+    let schema = state.program().schema();
+    let refused = |error: EntryError| Status::new(error.code(), error.to_string());
+    let queries = request
+        .entities
+        .iter()
+        .map(|entity| decode_query(schema, entity))
+        .collect::<Result<Vec<Query>, EntryError>>()
+        .map_err(refused)?;
+    let reader = Reader {
+        state: &state,
+        schema,
+        now: shared.now(),
+    };
+    let mut entities = Vec::new();
+    for query in &queries {
+        reader.answer(query, &mut entities)?;
+    }
+    let mut responses = Vec::with_capacity(entities.len().div_ceil(CHUNK));
+    let mut rest = entities.into_iter().peekable();
+    while rest.peek().is_some() {
+        responses.push(wire::ReadResponse {
+            entities: rest.by_ref().take(CHUNK).collect(),
+        });
+    }
+    Ok(responses)
+}
+
+/// As what an entry is returned.
+#[derive(Clone, Copy)]
+enum Shape {
+    Entry,
+    Counter,
+}
+
+struct Reader<'a> {
+    state: &'a State,
+    schema: &'a Schema,
+    now: Nanos,
+}
+
+impl Reader<'_> {
+    fn answer(&self, query: &Query, out: &mut Vec<wire::Entity>) -> Result<(), Status> {
+        match query {
+            Query::Entries(filter) => {
+                self.select(filter, Shape::Entry, out);
+            }
+            Query::Counters(filter) => {
+                self.check_counters(filter)?;
+                let counters = EntryFilter {
+                    counters: true,
+                    ..filter.clone()
+                };
+                self.select(&counters, Shape::Counter, out);
+            }
+            Query::Groups(None) => {
+                out.extend(
+                    self.state
+                        .groups()
+                        .map(|group| replication(encode_group(group))),
+                );
+            }
+            Query::Groups(Some(id)) => {
+                let group = self.state.group(*id).ok_or_else(|| {
+                    Status::not_found(format!("multicast group {id} does not exist"))
+                })?;
+                out.push(replication(encode_group(group)));
+            }
+        }
+        Ok(())
+    }
+
+    /// A table that is named must have counters; in a read of all tables those without are left out.
+    fn check_counters(&self, filter: &EntryFilter) -> Result<(), Status> {
+        let table = filter.table.and_then(|table| self.schema.table(table));
+        match table {
+            Some(table) if !table.counters => Err(Status::new(
+                Code::InvalidArgument,
+                format!("table `{}` has no direct counter", table.name),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn select(&self, filter: &EntryFilter, what: Shape, out: &mut Vec<wire::Entity>) {
+        let tables = self
+            .schema
+            .tables()
+            .filter(|table| filter.table.is_none_or(|wanted| wanted == table.id))
+            .filter(|table| table.counters || !what.needs_counters());
+        for table in tables {
+            let views = self.views(table, filter);
+            let wanted = views.into_iter().filter(|view| filter.accepts(view.entry));
+            out.extend(wanted.map(|view| {
+                let entry = self.encode(table, filter, view);
+                wire::Entity {
+                    entity: Some(what.entity(entry)),
+                }
+            }));
+        }
+    }
+
+    fn views(&self, table: &TableSchema, filter: &EntryFilter) -> Vec<EntryView<'_>> {
+        if filter.default_entry {
+            return self.state.default_entry(table.id).into_iter().collect();
+        }
+        let whole_key = filter.priority != 0 || !table.needs_priority();
+        match filter.key() {
+            Some(key) if whole_key => self.state.entry(&key).into_iter().collect(),
+            _ => self.state.entries(table.id),
+        }
+    }
+
+    fn encode(
+        &self,
+        table: &TableSchema,
+        filter: &EntryFilter,
+        view: EntryView<'_>,
+    ) -> wire::TableEntry {
+        let mut entry = encode_entry(self.schema, view.entry);
+        if filter.counters && table.counters {
+            entry.counter_data = view.counter.map(|counter| counter_data(counter.value()));
+        }
+        if filter.last_hit && table.idle_timeout && !filter.default_entry {
+            let elapsed = self.now.0.saturating_sub(view.last_hit_ns);
+            entry.time_since_last_hit = Some(wire::table_entry::IdleTimeout {
+                elapsed_ns: i64::try_from(elapsed).unwrap_or(i64::MAX),
+            });
+        }
+        entry
+    }
+}
+
+impl Shape {
+    fn needs_counters(self) -> bool {
+        matches!(self, Self::Counter)
+    }
+
+    fn entity(self, mut entry: wire::TableEntry) -> Entity {
+        match self {
+            Self::Entry => Entity::TableEntry(entry),
+            Self::Counter => Entity::DirectCounterEntry(wire::DirectCounterEntry {
+                data: entry.counter_data.take(),
+                table_entry: Some(wire::TableEntry {
+                    table_id: entry.table_id,
+                    r#match: entry.r#match,
+                    priority: entry.priority,
+                    is_default_action: entry.is_default_action,
+                    ..wire::TableEntry::default()
+                }),
+            }),
+        }
+    }
+}
+
+fn replication(group: wire::MulticastGroupEntry) -> wire::Entity {
+    wire::Entity {
+        entity: Some(Entity::PacketReplicationEngineEntry(
+            wire::PacketReplicationEngineEntry {
+                r#type: Some(Replication::MulticastGroupEntry(group)),
+            },
+        )),
+    }
+}

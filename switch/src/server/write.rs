@@ -1,0 +1,151 @@
+//! Write (P4Runtime §12): a batch of updates, applied to a copy of the state, published as a whole.
+//!
+//! Because a batch is published at once, every batch is atomic for packets; the three modes differ only in what
+//! happens when an update fails.
+
+use tonic::{Code, Status};
+use weft_proto::codec::{Entity, Update, UpdateKind, decode_update};
+use weft_proto::p4::v1 as wire;
+use weft_proto::p4::v1::write_request::Atomicity;
+use weft_proto::status::{UpdateError, batch_error};
+use weft_proto::vocab::{CounterValue, DeviceId, EntryKey, TableEntry};
+
+use crate::host::Shared;
+use crate::state::{EntryView, State, WriteError};
+use crate::worker::Change;
+
+/// A counter that is set when the batch is accepted: counters are shared with the state that packets see.
+struct SetCounter {
+    key: EntryKey,
+    is_default: bool,
+    value: CounterValue,
+}
+
+/// Executes a write; returns when every worker forwards by it.
+pub(super) async fn write(shared: &Shared, request: wire::WriteRequest) -> Result<(), Status> {
+    let device = shared.device(DeviceId(request.device_id))?;
+    let continues = match Atomicity::try_from(request.atomicity) {
+        Ok(Atomicity::ContinueOnError) => true,
+        Ok(Atomicity::RollbackOnError | Atomicity::DataplaneAtomic) => false,
+        Err(_) => return Err(Status::invalid_argument("unknown atomicity")),
+    };
+    let _turn = device.turn.lock().await;
+    device.check_primary(&request.role, request.election_id.as_ref())?;
+    let mut forwarding = device.forwarding();
+    let staged = forwarding.saved.is_some();
+    let loaded = match &mut forwarding.saved {
+        Some(saved) => saved,
+        None => forwarding
+            .committed
+            .as_mut()
+            .ok_or_else(|| Status::failed_precondition("the switch has no pipeline yet"))?,
+    };
+    let mut counters = Vec::new();
+    let results: Vec<Result<(), UpdateError>> = request
+        .updates
+        .iter()
+        .map(|update| apply(&mut loaded.state, update, &mut counters))
+        .collect();
+    let failed = results.iter().any(Result::is_err);
+    if failed && !continues {
+        return Err(batch_error(&rolled_back(results)));
+    }
+    for counter in counters {
+        set_counter(&loaded.state, &counter);
+    }
+    if results.iter().any(Result::is_ok) {
+        let state = loaded.state.clone();
+        // Sent and kept before the first wait, so that a caller who goes away leaves nothing half done.
+        let pending = match staged {
+            true => None,
+            false => Some(
+                shared
+                    .workers
+                    .apply(&Change::State(device.id, Some(state)))?,
+            ),
+        };
+        device.set_forwarding(forwarding);
+        if let Some(pending) = pending {
+            pending.wait().await?;
+        }
+    }
+    match failed {
+        true => Err(batch_error(&results)),
+        false => Ok(()),
+    }
+}
+
+/// Applies one update; nothing is changed when it fails.
+fn apply(
+    state: &mut State,
+    update: &wire::Update,
+    counters: &mut Vec<SetCounter>,
+) -> Result<(), UpdateError> {
+    let Update { kind, entity } = decode_update(state.program().schema(), update)?;
+    match entity {
+        Entity::Entry { entry, counter } => {
+            match kind {
+                UpdateKind::Insert => state.insert(&entry),
+                UpdateKind::Modify => state.modify(&entry),
+                UpdateKind::Delete => state.delete(&entry),
+            }
+            .map_err(refused)?;
+            let TableEntry {
+                key, is_default, ..
+            } = entry;
+            counters.extend(counter.map(|value| SetCounter {
+                key,
+                is_default,
+                value,
+            }));
+        }
+        Entity::Group(group) => match kind {
+            UpdateKind::Insert => state.insert_group(&group),
+            UpdateKind::Modify => state.modify_group(&group),
+            UpdateKind::Delete => state.delete_group(group.id),
+        }
+        .map_err(refused)?,
+        Entity::Counter {
+            key,
+            is_default,
+            value,
+        } => {
+            if view(state, &key, is_default).is_none() {
+                return Err(UpdateError::new(Code::NotFound, "there is no such entry"));
+            }
+            counters.extend(value.map(|value| SetCounter {
+                key,
+                is_default,
+                value,
+            }));
+        }
+    }
+    Ok(())
+}
+
+fn view<'a>(state: &'a State, key: &EntryKey, is_default: bool) -> Option<EntryView<'a>> {
+    match is_default {
+        true => state.default_entry(key.table),
+        false => state.entry(key),
+    }
+}
+
+fn set_counter(state: &State, set: &SetCounter) {
+    // An entry that a later update of the batch has deleted has no counter any more.
+    if let Some(counter) = view(state, &set.key, set.is_default).and_then(|view| view.counter) {
+        counter.set(set.value);
+    }
+}
+
+/// What a batch that is undone as a whole answers: its own error for what failed, `ABORTED` for the rest.
+fn rolled_back(results: Vec<Result<(), UpdateError>>) -> Vec<Result<(), UpdateError>> {
+    let aborted = |()| Err(UpdateError::new(Code::Aborted, "another update failed"));
+    results
+        .into_iter()
+        .map(|result| result.and_then(aborted))
+        .collect()
+}
+
+fn refused(error: WriteError) -> UpdateError {
+    UpdateError::new(error.code(), error.to_string())
+}

@@ -1,0 +1,573 @@
+//! Worker threads: wait for frames, read a batch of each port, run each to completion, write what leaves.
+//!
+//! A worker owns the receiving side of some ports and sends by all. It forwards by its own [`Plane`], which only
+//! commands change; a command is acknowledged when packets that are read from then on see it. Without traffic a
+//! worker sleeps.
+
+use std::collections::HashMap;
+use std::io::{self, IoSlice, IoSliceMut, Read as _, Write as _};
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+use weft_proto::vocab::DeviceId;
+
+use crate::datapath::Nanos;
+use crate::drops::DropReason;
+use crate::host::Endpoint;
+use crate::packet::{Packet, RxBuffer};
+use crate::patch::{Target, Wiring};
+use crate::plane::{Exit, Plane};
+use crate::port::sys::{Epoll, EventFd, Events};
+use crate::port::tap::VNET_HEADER_LEN;
+use crate::port::{PortIo, PortKind, TapPort};
+use crate::recorder::Recorder;
+use crate::state::State;
+use crate::vnet::VnetHdr;
+
+/// Frames that are read from one port before the next has its turn.
+const BATCH: usize = 32;
+/// Ports that one wait reports.
+const EVENTS: usize = 64;
+/// The token of the wake-up; ports have their ids, 1 and up.
+const WAKE: u64 = 0;
+
+/// A change of a worker's plane.
+#[derive(Clone, Debug)]
+pub(crate) enum Change {
+    /// Ports and links.
+    Wiring(Arc<Wiring>),
+    /// A switch's pipeline and entries; `None` takes the pipeline away.
+    State(DeviceId, Option<State>),
+    /// Recorders of paths.
+    Recorders(Vec<Arc<Recorder>>),
+}
+
+/// What a worker is asked to do.
+#[derive(Debug)]
+enum Command {
+    Change(Change, Ack),
+    PacketOut(PacketOut),
+}
+
+/// A packet from a switch's controller.
+#[derive(Debug)]
+pub(crate) struct PacketOut {
+    /// The switch.
+    pub(crate) device: DeviceId,
+    /// Metadata id and value.
+    pub(crate) metadata: Vec<(u32, u128)>,
+    /// The packet.
+    pub(crate) packet: Packet,
+}
+
+/// Tells that a change is in force; dropped unsent when the worker has ended.
+#[derive(Debug)]
+enum Ack {
+    Task(oneshot::Sender<()>),
+    Thread(mpsc::Sender<()>),
+}
+
+/// The worker has ended.
+#[derive(Debug)]
+pub(crate) struct Stopped;
+
+/// Where packets for controllers go. Called from workers; must not block.
+pub(crate) trait PacketInSink: Send + Sync + 'static {
+    /// Takes a packet for the primary controller of `device`.
+    fn packet_in(&self, device: DeviceId, metadata: &[(u32, u128)], packet: &Packet);
+}
+
+/// What all handles of one worker and its thread share.
+#[derive(Debug)]
+struct Mailbox {
+    wake: EventFd,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    commands: Vec<Command>,
+    stop: bool,
+}
+
+/// The workers of a host, for those who have something to tell them.
+#[derive(Debug)]
+pub(crate) struct Workers {
+    mailboxes: Vec<Arc<Mailbox>>,
+}
+
+/// The threads of the workers. Dropping it ends and joins them.
+#[derive(Debug)]
+pub(crate) struct Threads {
+    mailboxes: Vec<Arc<Mailbox>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// A change that was sent, and is not yet known to be in force everywhere.
+#[derive(Debug)]
+#[must_use = "a change is in force only when it was waited for"]
+pub(crate) struct Pending(Vec<oneshot::Receiver<()>>);
+
+/// The same, for a caller that can block.
+#[derive(Debug)]
+#[must_use = "a change is in force only when it was waited for"]
+pub(crate) struct PendingBlocking {
+    workers: usize,
+    done: mpsc::Receiver<()>,
+}
+
+impl Mailbox {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // A queue is whole between any two operations on it.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn send(&self, command: Command) -> Result<(), Stopped> {
+        let mut queue = self.queue();
+        if queue.stop {
+            return Err(Stopped);
+        }
+        queue.commands.push(command);
+        drop(queue);
+        self.wake.signal();
+        Ok(())
+    }
+
+    fn stop(&self) {
+        let mut queue = self.queue();
+        queue.stop = true;
+        // Whoever waits for an acknowledgement learns that there is none.
+        queue.commands.clear();
+        drop(queue);
+        self.wake.signal();
+    }
+}
+
+impl Ack {
+    fn send(self) {
+        // Nobody waits any more: then nobody needs to know.
+        match self {
+            Self::Task(sender) => drop(sender.send(())),
+            Self::Thread(sender) => drop(sender.send(())),
+        }
+    }
+}
+
+impl Workers {
+    /// Starts `count` workers with `wiring`.
+    ///
+    /// # Errors
+    /// When the system refuses a thread or a descriptor.
+    pub(crate) fn start(
+        count: usize,
+        spin: Duration,
+        start: Instant,
+        wiring: &Arc<Wiring>,
+        sink: &Arc<dyn PacketInSink>,
+    ) -> io::Result<(Self, Threads)> {
+        let mut threads = Threads {
+            mailboxes: Vec::new(),
+            threads: Vec::new(),
+        };
+        for index in 0..count {
+            let mailbox = Arc::new(Mailbox {
+                wake: EventFd::new()?,
+                queue: Mutex::default(),
+            });
+            let share = Share { index, count };
+            let mut worker = Worker::new(share, Arc::clone(&mailbox), Arc::clone(sink), start)?;
+            worker.spin = spin;
+            worker.set_wiring(Arc::clone(wiring));
+            threads.mailboxes.push(mailbox);
+            let thread = std::thread::Builder::new()
+                .name(format!("weft-data-{index}"))
+                .spawn(move || worker.run())?;
+            threads.threads.push(thread);
+        }
+        let workers = Self {
+            mailboxes: threads.mailboxes.clone(),
+        };
+        Ok((workers, threads))
+    }
+
+    /// Sends a change to every worker. Changes that are sent one after the other are made in that order.
+    pub(crate) fn apply(&self, change: &Change) -> Result<Pending, Stopped> {
+        let mut pending = Vec::with_capacity(self.mailboxes.len());
+        for mailbox in &self.mailboxes {
+            let (ack, done) = oneshot::channel();
+            mailbox.send(Command::Change(change.clone(), Ack::Task(ack)))?;
+            pending.push(done);
+        }
+        Ok(Pending(pending))
+    }
+
+    /// The same, for a caller that can block.
+    pub(crate) fn apply_blocking(&self, change: &Change) -> Result<PendingBlocking, Stopped> {
+        let (ack, done) = mpsc::channel();
+        for mailbox in &self.mailboxes {
+            mailbox.send(Command::Change(change.clone(), Ack::Thread(ack.clone())))?;
+        }
+        Ok(PendingBlocking {
+            workers: self.mailboxes.len(),
+            done,
+        })
+    }
+
+    /// Sends a controller's packet on its way.
+    pub(crate) fn packet_out(&self, packet: PacketOut) -> Result<(), Stopped> {
+        let index = usize::try_from(packet.device.0).unwrap_or(0) % self.mailboxes.len().max(1);
+        let mailbox = self.mailboxes.get(index).ok_or(Stopped)?;
+        mailbox.send(Command::PacketOut(packet))
+    }
+}
+
+impl Pending {
+    /// Ready when every worker forwards by the change.
+    pub(crate) async fn wait(self) -> Result<(), Stopped> {
+        for done in self.0 {
+            done.await.map_err(|_| Stopped)?;
+        }
+        Ok(())
+    }
+}
+
+impl PendingBlocking {
+    /// Blocks until every worker forwards by the change: for the batch of frames that one may be at.
+    pub(crate) fn wait(self) -> Result<(), Stopped> {
+        for _ in 0..self.workers {
+            self.done.recv().map_err(|_| Stopped)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        for mailbox in &self.mailboxes {
+            mailbox.stop();
+        }
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("worker panicked");
+            }
+        }
+    }
+}
+
+/// The state of one worker thread.
+struct Worker {
+    share: Share,
+    spin: Duration,
+    mailbox: Arc<Mailbox>,
+    sink: Arc<dyn PacketInSink>,
+    epoll: Epoll,
+    plane: Plane,
+    /// Ports that this worker reads, by their ids.
+    owned: HashMap<u64, Owned>,
+    rx: RxBuffer,
+    exits: Vec<Exit>,
+    start: Instant,
+}
+
+/// Which ports a worker reads: those whose id leaves `index` when divided by `count`.
+#[derive(Clone, Copy)]
+struct Share {
+    index: usize,
+    count: usize,
+}
+
+/// A port that a worker reads.
+struct Owned {
+    at: Endpoint,
+    io: Arc<PortIo>,
+}
+
+impl Share {
+    fn owns(self, port: u64) -> bool {
+        usize::try_from(port).is_ok_and(|port| port % self.count.max(1) == self.index)
+    }
+}
+
+impl Worker {
+    fn new(
+        share: Share,
+        mailbox: Arc<Mailbox>,
+        sink: Arc<dyn PacketInSink>,
+        start: Instant,
+    ) -> io::Result<Self> {
+        let epoll = Epoll::new()?;
+        epoll.add(mailbox.wake.as_fd(), WAKE)?;
+        let mut plane = Plane::default();
+        let rx = plane.scratch().pool.rx();
+        Ok(Self {
+            share,
+            spin: Duration::ZERO,
+            mailbox,
+            sink,
+            epoll,
+            plane,
+            owned: HashMap::new(),
+            rx,
+            exits: Vec::new(),
+            start,
+        })
+    }
+
+    fn now(&self) -> Nanos {
+        nanos_since(self.start)
+    }
+
+    /// Works until it is told to stop.
+    fn run(mut self) {
+        // Also when this thread panics: nobody shall wait for it.
+        let _stop = StopOnDrop(Arc::clone(&self.mailbox));
+        let mut events = Events::with_room(EVENTS);
+        loop {
+            if let Err(error) = self.wait(&mut events) {
+                tracing::error!(%error, worker = self.share.index, "worker cannot wait for frames");
+                return;
+            }
+            for index in 0..events.count() {
+                match events.token(index) {
+                    WAKE => {
+                        if self.obey() {
+                            return;
+                        }
+                    }
+                    token => self.receive(token),
+                }
+            }
+        }
+    }
+
+    /// Waits for frames or commands: polls for the time of `spin`, then sleeps.
+    fn wait(&self, events: &mut Events) -> io::Result<()> {
+        if !self.spin.is_zero() {
+            let begin = self.now();
+            let spin = u64::try_from(self.spin.as_nanos()).unwrap_or(u64::MAX);
+            while self.now().0.saturating_sub(begin.0) < spin {
+                self.epoll.wait(events, Some(Duration::ZERO))?;
+                if events.count() > 0 {
+                    return Ok(());
+                }
+                std::hint::spin_loop();
+            }
+        }
+        self.epoll.wait(events, None)
+    }
+
+    /// Does what it was told; `true` for the end.
+    fn obey(&mut self) -> bool {
+        self.mailbox.wake.clear();
+        let (commands, stop) = {
+            let mut queue = self.mailbox.queue();
+            (std::mem::take(&mut queue.commands), queue.stop)
+        };
+        for command in commands {
+            match command {
+                Command::Change(change, ack) => {
+                    self.change(change);
+                    ack.send();
+                }
+                Command::PacketOut(PacketOut {
+                    device,
+                    metadata,
+                    packet,
+                }) => {
+                    let now = self.now();
+                    self.plane
+                        .packet_out(device, &metadata, packet, now, &mut self.exits);
+                    self.send();
+                }
+            }
+        }
+        stop
+    }
+
+    fn change(&mut self, change: Change) {
+        match change {
+            Change::Wiring(wiring) => self.set_wiring(wiring),
+            Change::State(device, state) => self.plane.set_state(device, state),
+            Change::Recorders(recorders) => self.plane.set_recorders(recorders),
+        }
+    }
+
+    /// Takes over its share of the ports that are new, and lets go of those that are gone.
+    fn set_wiring(&mut self, wiring: Arc<Wiring>) {
+        let mut owned = HashMap::new();
+        for (at, io) in wiring.devices() {
+            if !self.share.owns(io.id()) {
+                continue;
+            }
+            let io = Arc::clone(io);
+            if self.owned.remove(&io.id()).is_none()
+                && let Err(error) = self.epoll.add(io.ready_fd(), io.id())
+            {
+                tracing::error!(%error, dpid = at.device.0, port = at.port.0, "port cannot be read");
+            }
+            owned.insert(io.id(), Owned { at, io });
+        }
+        for (_, gone) in std::mem::replace(&mut self.owned, owned) {
+            self.forget(&gone);
+        }
+        self.plane.set_wiring(wiring);
+    }
+
+    fn forget(&self, port: &Owned) {
+        if let Err(error) = self.epoll.remove(port.io.ready_fd()) {
+            tracing::debug!(%error, "port was not watched");
+        }
+    }
+
+    /// Reads a batch from a port that has frames.
+    fn receive(&mut self, token: u64) {
+        let Some(port) = self.owned.get(&token) else {
+            return;
+        };
+        let (at, io) = (port.at, Arc::clone(&port.io));
+        let now = self.now();
+        match io.kind() {
+            PortKind::Tap(tap) => self.receive_tap(token, at, tap, now),
+            PortKind::Memory(memory) => {
+                memory.shared.clear_ready();
+                let mut budget = BATCH;
+                while let Some(packet) = memory.shared.take() {
+                    self.forward(at, packet, now);
+                    budget -= 1;
+                    if budget == 0 {
+                        memory.shared.ready.signal();
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    fn receive_tap(&mut self, token: u64, at: Endpoint, tap: &TapPort, now: Nanos) {
+        for _ in 0..BATCH {
+            let mut header = [0; VNET_HEADER_LEN];
+            let [head, tail] = self.rx.areas();
+            let read = (&tap.file).read_vectored(&mut [
+                IoSliceMut::new(&mut header),
+                IoSliceMut::new(head),
+                IoSliceMut::new(tail),
+            ]);
+            match read {
+                Ok(len) => {
+                    let pool = &mut self.plane.scratch().pool;
+                    let len = len.saturating_sub(VNET_HEADER_LEN);
+                    let packet = self.rx.take(len, VnetHdr::parse(&header), pool);
+                    self.forward(at, packet, now);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    // The device is gone, perhaps with its namespace: it would be reported for ever.
+                    tracing::warn!(%error, dpid = at.device.0, port = at.port.0, "port has failed");
+                    if let Some(port) = self.owned.get(&token) {
+                        self.forget(port);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn forward(&mut self, at: Endpoint, packet: Packet, now: Nanos) {
+        self.plane.inject(at, packet, now, &mut self.exits);
+        self.send();
+    }
+
+    /// Writes what left the plane.
+    fn send(&mut self) {
+        let mut exits = std::mem::take(&mut self.exits);
+        for exit in exits.drain(..) {
+            match exit {
+                Exit::Port { at, packet } => self.transmit(at, packet),
+                Exit::PacketIn {
+                    device,
+                    metadata,
+                    packet,
+                } => {
+                    self.sink.packet_in(device, &metadata, &packet);
+                    self.plane.scratch().pool.recycle(packet);
+                }
+            }
+        }
+        self.exits = exits;
+    }
+
+    fn transmit(&mut self, at: Endpoint, packet: Packet) {
+        let wiring = Arc::clone(self.plane.wiring());
+        let Some(port) = wiring.port(at) else {
+            return;
+        };
+        let Target::Io(io) = &port.target else {
+            port.counters.dropped(DropReason::PORT_DOWN.0);
+            return;
+        };
+        match io.kind() {
+            PortKind::Memory(memory) => {
+                if !memory.shared.deliver(packet) {
+                    port.counters.dropped(DropReason::DEVICE_REFUSED.0);
+                }
+            }
+            PortKind::Tap(tap) => {
+                if let Err(error) = write_tap(tap, &packet) {
+                    tracing::trace!(%error, dpid = at.device.0, port = at.port.0, "frame refused");
+                    port.counters.dropped(DropReason::DEVICE_REFUSED.0);
+                }
+                self.plane.scratch().pool.recycle(packet);
+            }
+        }
+    }
+}
+
+/// The time that the cores are given: nanoseconds since the host has started.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "drivers give the cores their time"
+)]
+pub(crate) fn nanos_since(start: Instant) -> Nanos {
+    let elapsed = Instant::now().duration_since(start).as_nanos();
+    Nanos(u64::try_from(elapsed).unwrap_or(u64::MAX))
+}
+
+/// Writes a frame with its virtio-net header.
+fn write_tap(tap: &TapPort, packet: &Packet) -> io::Result<()> {
+    let header = packet.vnet.emit();
+    let parts = [
+        IoSlice::new(&header),
+        IoSlice::new(packet.head()),
+        IoSlice::new(packet.tail()),
+    ];
+    loop {
+        match (&tap.file).write_vectored(&parts) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Refuses commands from the moment that the worker's thread ends.
+struct StopOnDrop(Arc<Mailbox>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+impl PortIo {
+    /// The descriptor that is readable when the port has frames.
+    fn ready_fd(&self) -> BorrowedFd<'_> {
+        match self.kind() {
+            PortKind::Tap(tap) => tap.file.as_fd(),
+            PortKind::Memory(memory) => memory.shared.ready.as_fd(),
+        }
+    }
+}
