@@ -1,10 +1,22 @@
 //! One switch's forwarding: a packet and `now` in, packets and drops out.
+//!
+//! ```text
+//! bytes -> parser -> ingress -> verdict -> (for each copy) egress -> MTU -> deparser -> bytes
+//!                       `-> copies for the controller, as received
+//! ```
+//!
+//! Nothing is allocated for a packet that leaves by one port: its headers are taken apart into the worker's
+//! [`Scratch`], and put back in front of the payload where it stands.
 
-use weft_proto::vocab::{DeviceId, PortNo};
+use weft_proto::vocab::{DeviceId, PortNo, Replica};
 
 use crate::drops::DropReason;
+use crate::interp::{Frame, Machine, Verdict};
 use crate::packet::{Packet, Pool};
+use crate::parser;
 use crate::ports::PortSet;
+use crate::program::{Layout, Program};
+use crate::segment;
 use crate::state::State;
 
 /// Nanoseconds since a start that the driver chose.
@@ -40,6 +52,12 @@ pub enum Emit {
 pub struct Scratch {
     /// Packet buffers. Drivers receive into them and recycle what they have sent.
     pub pool: Pool,
+    frame: Frame,
+    /// The frame as ingress left it, while copies are made.
+    saved: Frame,
+    key: Vec<u64>,
+    copies: Vec<Replica>,
+    punts: Vec<Vec<(u32, u128)>>,
 }
 
 /// A switch as one worker sees it: immutable, replaced when something is published.
@@ -65,15 +83,11 @@ impl Datapath {
         now: Nanos,
         out: &mut Vec<Emit>,
     ) {
-        let _ = (in_port, now);
-        cx.pool.recycle(packet);
-        out.push(Emit::Dropped {
-            reason: DropReason::NO_VERDICT,
-        });
+        self.run(cx, in_port, &[], packet, now, out);
     }
 
     /// Runs the pipeline over a packet from the controller; `metadata` are ids, 1 and up in the order of
-    /// [`crate::ir::Pipeline::packet_out`], and values.
+    /// [`crate::ir::Pipeline::packet_out`], and values. Unknown ids are left out.
     pub fn packet_out(
         &self,
         cx: &mut Scratch,
@@ -82,7 +96,266 @@ impl Datapath {
         now: Nanos,
         out: &mut Vec<Emit>,
     ) {
-        let _ = metadata;
-        self.process(cx, PortNo::CPU, packet, now, out);
+        self.run(cx, PortNo::CPU, metadata, packet, now, out);
     }
+
+    fn run(
+        &self,
+        cx: &mut Scratch,
+        in_port: PortNo,
+        metadata: &[(u32, u128)],
+        mut packet: Packet,
+        now: Nanos,
+        out: &mut Vec<Emit>,
+    ) {
+        match self.ingress(cx, in_port, metadata, &mut packet, now) {
+            Err(reason) => {
+                cx.pool.recycle(packet);
+                out.push(Emit::Dropped { reason });
+            }
+            Ok((verdict, counted)) => {
+                for metadata in cx.punts.drain(..) {
+                    let packet = cx.pool.copy(&packet);
+                    out.push(Emit::PacketIn { metadata, packet });
+                }
+                if let Some(reason) = self.copies(cx, in_port, verdict) {
+                    out.push(Emit::Dropped { reason });
+                }
+                self.leave(cx, packet, counted, now, out);
+            }
+        }
+    }
+
+    /// Parses and runs ingress.
+    fn ingress(
+        &self,
+        cx: &mut Scratch,
+        in_port: PortNo,
+        metadata: &[(u32, u128)],
+        packet: &mut Packet,
+        now: Nanos,
+    ) -> Result<(Verdict, Counted), DropReason> {
+        let program = self.state.program();
+        let std = &program.layout.std;
+        let is_l2 = self.ports.get(in_port).is_none_or(|port| port.is_l2);
+        segment::validate(packet, is_l2)?;
+        let frame = &mut cx.frame;
+        frame.reset(program);
+        let mut set = |slot: crate::bits::Slot, value| slot.write(&mut frame.arena, value);
+        set(std.in_port, in_port.0.into());
+        set(std.packet_length, packet.len() as u128);
+        set(std.wire_length, packet.largest_segment() as u128);
+        set(std.l3, (!is_l2).into());
+        for &(id, value) in metadata {
+            let index = (id as usize).wrapping_sub(1);
+            if let Some(slot) = program.packet_out.get(index) {
+                set(*slot, value);
+            }
+        }
+        parser::parse(program, frame, packet.head())?;
+        frame.received = frame.valid;
+        let segments = u64::from(packet.segments());
+        let uncounted = frame.header_bytes(&program.layout, program.uncounted) as u64;
+        let counted = Counted {
+            packets: segments,
+            bytes: packet.wire_bytes() - (segments * uncounted).min(packet.wire_bytes()),
+        };
+        let mut machine = self.machine(cx, counted, now);
+        machine.run(&program.ingress);
+        let verdict = match machine.verdict {
+            Verdict::None if machine.punts.is_empty() => {
+                return Err(DropReason::NO_VERDICT);
+            }
+            verdict => verdict,
+        };
+        Ok((verdict, counted))
+    }
+
+    /// Lists the copies that a verdict makes, or says why there is none. A packet that only the controller gets is not
+    /// a drop.
+    fn copies(&self, cx: &mut Scratch, in_port: PortNo, verdict: Verdict) -> Option<DropReason> {
+        cx.copies.clear();
+        let instance = 0;
+        match verdict {
+            Verdict::None => return None,
+            Verdict::Drop(reason) => return Some(reason),
+            Verdict::Output(port) => cx.copies.push(Replica { port, instance }),
+            Verdict::Multicast(group) => {
+                let replicas = self.state.group(group).map_or(&[][..], |g| &g.replicas);
+                let others = replicas.iter().filter(|replica| replica.port != in_port);
+                cx.copies.extend(others);
+            }
+            Verdict::Flood => {
+                let others = self
+                    .ports
+                    .iter()
+                    .filter(|(port, info)| info.up && *port != in_port);
+                cx.copies
+                    .extend(others.map(|(port, _)| Replica { port, instance }));
+            }
+        }
+        cx.copies.is_empty().then_some(DropReason::EMPTY_GROUP)
+    }
+
+    /// Sends the listed copies, the last of which is the packet itself.
+    fn leave(
+        &self,
+        cx: &mut Scratch,
+        packet: Packet,
+        counted: Counted,
+        now: Nanos,
+        out: &mut Vec<Emit>,
+    ) {
+        let Some((&last, others)) = cx.copies.split_last() else {
+            cx.pool.recycle(packet);
+            return;
+        };
+        let others = others.len();
+        if others > 0 {
+            cx.saved.copy_from(&cx.frame);
+        }
+        for index in 0..others {
+            let copy = cx.pool.copy(&packet);
+            let replica = cx.copies[index];
+            out.push(self.egress(cx, replica, copy, counted, now));
+            cx.frame.copy_from(&cx.saved);
+        }
+        out.push(self.egress(cx, last, packet, counted, now));
+    }
+
+    /// Runs egress over one copy and puts it together.
+    fn egress(
+        &self,
+        cx: &mut Scratch,
+        replica: Replica,
+        mut packet: Packet,
+        counted: Counted,
+        now: Nanos,
+    ) -> Emit {
+        match self.finish(cx, replica, &mut packet, counted, now) {
+            Ok(()) if replica.port == PortNo::CPU => {
+                let fields = self.state.program().packet_in.iter();
+                let values = fields.map(|slot| slot.read(&cx.frame.arena));
+                let metadata = (1..).zip(values).collect();
+                Emit::PacketIn { metadata, packet }
+            }
+            Ok(()) => Emit::Port {
+                port: replica.port,
+                packet,
+            },
+            Err(reason) => {
+                cx.pool.recycle(packet);
+                Emit::Dropped { reason }
+            }
+        }
+    }
+
+    fn finish(
+        &self,
+        cx: &mut Scratch,
+        replica: Replica,
+        packet: &mut Packet,
+        counted: Counted,
+        now: Nanos,
+    ) -> Result<(), DropReason> {
+        let program = self.state.program();
+        let (mtu, is_l2) = match self.ports.get(replica.port) {
+            Some(port) if !port.up => return Err(DropReason::PORT_DOWN),
+            Some(port) => (port.mtu as usize, port.is_l2),
+            None if replica.port == PortNo::CPU => (usize::MAX, true),
+            None => return Err(DropReason::NO_SUCH_PORT),
+        };
+        if !program.egress.nodes.is_empty() {
+            let std = &program.layout.std;
+            let arena = &mut cx.frame.arena;
+            std.egress_port.write(arena, replica.port.0.into());
+            std.instance.write(arena, replica.instance.into());
+            std.egress_l3.write(arena, (!is_l2).into());
+            let mut machine = self.machine(cx, counted, now);
+            machine.run(&program.egress);
+            if let Verdict::Drop(reason) = machine.verdict {
+                return Err(reason);
+            }
+        }
+        let frame = &mut cx.frame;
+        let emitted = frame.header_bytes(&program.layout, program.emitted);
+        let below_ip = frame.header_bytes(&program.layout, program.emitted & program.below_ip);
+        let largest = packet.largest_segment() + emitted - frame.consumed;
+        if largest - below_ip > mtu {
+            return Err(DropReason::MTU);
+        }
+        deparse(program, frame, packet, emitted)
+    }
+
+    fn machine<'a>(&'a self, cx: &'a mut Scratch, counted: Counted, now: Nanos) -> Machine<'a> {
+        Machine {
+            program: self.state.program(),
+            state: &self.state,
+            ports: &self.ports,
+            salt: self.salt,
+            now_ns: now.0,
+            frame: &mut cx.frame,
+            key: &mut cx.key,
+            verdict: Verdict::None,
+            packets: counted.packets,
+            bytes: counted.bytes,
+            punts: &mut cx.punts,
+        }
+    }
+}
+
+/// What one packet adds to the counter of each entry that it hits.
+#[derive(Clone, Copy, Debug)]
+struct Counted {
+    packets: u64,
+    bytes: u64,
+}
+
+/// Puts the valid headers, `emitted` bytes in all, in front of the payload.
+fn deparse(
+    program: &Program,
+    frame: &mut Frame,
+    packet: &mut Packet,
+    emitted: usize,
+) -> Result<(), DropReason> {
+    if !frame.changed && in_place(program, frame) {
+        return Ok(());
+    }
+    let partial = packet.vnet.is_partial().then(|| packet.vnet.csum_field());
+    frame.settle_checksums(program, partial);
+    let front = packet
+        .replace_front(frame.consumed, emitted)
+        .ok_or(DropReason::OVERSIZE)?;
+    let mut at = 0;
+    for &index in &program.deparser {
+        if frame.valid & 1 << index != 0 {
+            let (start, len) = extent(&program.layout, frame, index);
+            front[at..at + len].copy_from_slice(&frame.arena[start..start + len]);
+            at += len;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the packet's bytes are what would be put there.
+fn in_place(program: &Program, frame: &Frame) -> bool {
+    let mut at = 0;
+    for &index in &program.deparser {
+        if frame.valid & 1 << index != 0 {
+            if usize::from(frame.start[usize::from(index)]) != at {
+                return false;
+            }
+            at += extent(&program.layout, frame, index).1;
+        }
+    }
+    at == frame.consumed
+}
+
+/// A header's place in the arena and its length.
+fn extent(layout: &Layout, frame: &Frame, index: u8) -> (usize, usize) {
+    let header = &layout.headers[usize::from(index)];
+    (
+        header.at,
+        header.fixed + usize::from(frame.var_len[usize::from(index)]),
+    )
 }

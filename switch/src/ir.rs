@@ -200,7 +200,7 @@ pub struct Masked {
     /// The value.
     #[serde(with = "hex")]
     pub value: u128,
-    /// Which bits count.
+    /// Which bits count; bits beyond the field's width do not matter.
     #[serde(with = "hex")]
     pub mask: u128,
 }

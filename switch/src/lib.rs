@@ -6,21 +6,29 @@
 //! [`ir::Pipeline`] is checked and compiled to a [`program::Program`]; a [`state::State`] holds its tables' entries; a
 //! [`datapath::Datapath`] runs both over packets.
 
+mod bits;
+pub mod checksum;
 pub mod counters;
 pub mod datapath;
 mod device;
 pub mod drops;
 pub mod fabric;
 pub mod host;
+mod interp;
 pub mod ir;
+mod p4info;
 pub mod packet;
+mod parser;
 pub mod patch;
 pub mod plane;
 pub mod port;
 pub mod ports;
 pub mod program;
 pub mod recorder;
+pub mod segment;
+mod selector;
 mod server;
 pub mod state;
+mod table;
 pub mod vnet;
 mod worker;

@@ -109,6 +109,34 @@ impl Packet {
         self.len().min(segment)
     }
 
+    /// Writes bytes at an offset of a packet whose tail is not shared, as [`Pool::blank`] makes them.
+    pub(crate) fn write(&mut self, at: usize, bytes: &[u8]) {
+        let head_len = self.end - self.start;
+        let (front, rest) = bytes.split_at(bytes.len().min(head_len.saturating_sub(at)));
+        let start = self.start + at.min(head_len);
+        self.head[start..start + front.len()].copy_from_slice(front);
+        if let Some(tail) = &mut self.tail
+            && let Some(buffer) = Arc::get_mut(&mut tail.buffer)
+            && !rest.is_empty()
+        {
+            let at = at.saturating_sub(head_len);
+            buffer[at..at + rest.len()].copy_from_slice(rest);
+        }
+    }
+
+    /// Calls `sink` with the bytes of a range, in one or two parts, each with its offset within the range.
+    pub(crate) fn copy_range(&self, from: usize, len: usize, mut sink: impl FnMut(usize, &[u8])) {
+        let (head, tail) = (self.head(), self.tail());
+        let in_head = head.len().saturating_sub(from).min(len);
+        if in_head > 0 {
+            sink(0, &head[from..from + in_head]);
+        }
+        if in_head < len {
+            let from = (from + in_head) - head.len();
+            sink(in_head, &tail[from..from + len - in_head]);
+        }
+    }
+
     /// Replaces the first `old` bytes, which are in the head, by `new` bytes and returns those to be written; moves
     /// the offload offsets along. `None`, and nothing changed, where the headroom is too small.
     pub fn replace_front(&mut self, old: usize, new: usize) -> Option<&mut [u8]> {
@@ -196,6 +224,22 @@ impl Pool {
             });
         }
         packet
+    }
+
+    /// A packet of `len` bytes, whatever they are, whose tail is not shared.
+    pub(crate) fn blank(&mut self, len: usize) -> Packet {
+        let front = len.min(HEAD_DATA);
+        let rest = (len - front).min(TAIL_SIZE);
+        Packet {
+            head: self.head(),
+            start: HEADROOM,
+            end: HEADROOM + front,
+            tail: (rest > 0).then(|| Tail {
+                buffer: self.tail(),
+                len: rest,
+            }),
+            vnet: VnetHdr::default(),
+        }
     }
 
     /// A copy that shares the tail.

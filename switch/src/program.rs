@@ -1,10 +1,35 @@
 //! A pipeline that was checked: names resolved, widths verified, ids given. Only this can be executed.
+//!
+//! [`Program::new`] lowers the names of an [`ir::Pipeline`] to places: each header, stack element and metadata field
+//! has a constant offset in one byte arena, each table, action and control node an index. What follows (parser,
+//! interpreter, state) trusts those and checks nothing again.
+
+mod control;
+mod expr;
+mod layout;
+mod lower;
+mod parser;
+mod table;
 
 use weft_proto::p4::config::v1::P4Info;
 use weft_proto::schema::Schema;
+use weft_proto::vocab::{TableEntry, TableId};
 
+use crate::bits::Slot;
 use crate::drops::DropReason;
 use crate::ir;
+use crate::{p4info, table::KeyLayout};
+
+pub(crate) use layout::Layout;
+
+/// Most header instances, each stack element counted.
+pub const MAX_HEADERS: usize = 128;
+/// Most header stacks.
+pub const MAX_STACKS: usize = 16;
+/// Most checksums.
+pub const MAX_CHECKSUMS: usize = 32;
+/// Most select keys of a parser state.
+pub const MAX_SELECT_KEYS: usize = 8;
 
 /// One mistake in a pipeline; each names the object that has it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +48,24 @@ pub struct Program {
     p4info: P4Info,
     schema: Schema,
     drop_reasons: Vec<String>,
+    pub(crate) layout: Layout,
+    pub(crate) parser: Vec<ParserState>,
+    pub(crate) actions: Vec<Box<[Instr]>>,
+    pub(crate) tables: Vec<TableDef>,
+    pub(crate) selectors: Vec<SelectorDef>,
+    pub(crate) ingress: Control,
+    pub(crate) egress: Control,
+    /// Headers in the order in which they are emitted.
+    pub(crate) deparser: Box<[u8]>,
+    /// The same as a set.
+    pub(crate) emitted: u128,
+    pub(crate) checksums: Vec<ChecksumDef>,
+    pub(crate) packet_in: Vec<Slot>,
+    pub(crate) packet_out: Vec<Slot>,
+    /// Headers that counters leave out, as a set.
+    pub(crate) uncounted: u128,
+    /// Headers that the MTU leaves out, as a set; contains `uncounted`.
+    pub(crate) below_ip: u128,
 }
 
 impl Program {
@@ -32,19 +75,41 @@ impl Program {
     ///
     /// All mistakes that were found.
     pub fn new(pipeline: ir::Pipeline) -> Result<Self, Vec<ProgramError>> {
-        let p4info = P4Info::default();
+        let lowered = lower::lower(&pipeline)?;
+        let p4info = p4info::generate(
+            &pipeline,
+            &lowered.tables,
+            &lowered.packet_in,
+            &lowered.packet_out,
+        );
         let schema = Schema::new(&p4info).map_err(|error| {
             vec![ProgramError {
                 object: "P4Info".into(),
                 problem: error.to_string(),
             }]
         })?;
-        let drop_reasons = DropReason::FIXED.iter().map(ToString::to_string).collect();
         Ok(Self {
-            pipeline,
             p4info,
             schema,
-            drop_reasons,
+            drop_reasons: lowered.drop_reasons,
+            layout: lowered.layout,
+            parser: lowered.parser,
+            actions: lowered.actions,
+            tables: lowered.tables,
+            selectors: lowered.selectors,
+            ingress: lowered.ingress,
+            egress: lowered.egress,
+            emitted: lowered
+                .deparser
+                .iter()
+                .fold(0, |set, header| set | 1 << header),
+            deparser: lowered.deparser,
+            checksums: lowered.checksums,
+            packet_in: lowered.packet_in,
+            packet_out: lowered.packet_out,
+            uncounted: lowered.uncounted,
+            below_ip: lowered.below_ip,
+            pipeline,
         })
     }
 
@@ -74,4 +139,204 @@ impl Program {
             .get(usize::from(reason.0))
             .map_or("unknown", String::as_str)
     }
+
+    /// A table's index.
+    pub(crate) fn table_index(&self, id: TableId) -> Option<usize> {
+        let index = usize::try_from(id.0 ^ p4info::TABLE).ok()?.checked_sub(1)?;
+        (index < self.tables.len()).then_some(index)
+    }
 }
+
+/// A parser state; indices equal to [`ParserState::ACCEPT`] or above are final.
+#[derive(Debug)]
+pub(crate) struct ParserState {
+    pub(crate) extract: Box<[Extract]>,
+    pub(crate) select: Box<[Select]>,
+    pub(crate) cases: Box<[Case]>,
+    pub(crate) default: u16,
+}
+
+impl ParserState {
+    pub(crate) const ACCEPT: u16 = 0xfffe;
+    pub(crate) const REJECT: u16 = 0xffff;
+}
+
+#[derive(Debug)]
+pub(crate) struct Extract {
+    pub(crate) target: Target,
+    pub(crate) var_length: Option<Ex>,
+}
+
+/// What an extraction fills.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Target {
+    Header(u8),
+    Next(u8),
+}
+
+#[derive(Debug)]
+pub(crate) enum Select {
+    Value(Ex),
+    /// Bits ahead of the cursor: whole bytes, then the slot relative to them.
+    Lookahead {
+        byte: usize,
+        slot: Slot,
+    },
+}
+
+#[derive(Debug)]
+pub(crate) struct Case {
+    /// Value and mask for each select key.
+    pub(crate) values: Box<[(u128, u128)]>,
+    pub(crate) next: u16,
+}
+
+/// An expression over places; widths were checked, so masks appear only where arithmetic can overflow.
+#[derive(Clone, Debug)]
+pub(crate) enum Ex {
+    Const(u128),
+    Field(Slot),
+    /// A field of the stack element that was extracted last; the slot is the first element's.
+    Last {
+        stack: u8,
+        slot: Slot,
+    },
+    Param(u8),
+    Valid(u8),
+    /// Complement within the mask.
+    Not(Box<Self>, u128),
+    IsZero(Box<Self>),
+    Binary {
+        op: ir::BinaryOp,
+        left: Box<Self>,
+        right: Box<Self>,
+        mask: u128,
+    },
+    /// Truncation to the mask.
+    Mask(Box<Self>, u128),
+    Hash {
+        fields: Box<[Slot]>,
+        mask: u128,
+    },
+}
+
+/// An operation.
+#[derive(Clone, Debug)]
+pub(crate) enum Instr {
+    Set {
+        dst: Slot,
+        /// The header that must be valid.
+        header: Option<u8>,
+        value: Ex,
+        sums: Box<[SumPart]>,
+    },
+    SetValid {
+        header: u8,
+        /// Checksums that stand in this header.
+        sums: Box<[u8]>,
+    },
+    SetInvalid(u8),
+    Push {
+        stack: u8,
+        count: u8,
+    },
+    Pop {
+        stack: u8,
+        count: u8,
+    },
+    Output(Ex),
+    Multicast(Ex),
+    Flood,
+    Drop(DropReason),
+    ToController,
+    If {
+        cond: Ex,
+        then: Box<[Self]>,
+        otherwise: Box<[Self]>,
+    },
+    Exit,
+}
+
+/// How a written field takes part in a checksum.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SumPart {
+    pub(crate) checksum: u8,
+    pub(crate) role: SumRole,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SumRole {
+    /// It is the checksum.
+    Itself,
+    /// It is covered; its value is shifted left by so many bits within 16-bit words.
+    Covered(u8),
+    /// It is in the pseudo header.
+    Pseudo,
+}
+
+#[derive(Debug)]
+pub(crate) struct ChecksumDef {
+    pub(crate) header: u8,
+    pub(crate) slot: Slot,
+    /// Bytes from the header's start.
+    pub(crate) offset: usize,
+    pub(crate) covers: Box<[(Slot, u8)]>,
+    pub(crate) pseudo: Box<[Slot]>,
+    pub(crate) offloadable: bool,
+    pub(crate) zero_is_none: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct SelectorDef {
+    pub(crate) name: String,
+    pub(crate) hash: Box<[Slot]>,
+    pub(crate) size: usize,
+    pub(crate) max_group_size: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct TableDef {
+    pub(crate) name: String,
+    pub(crate) keys: Box<[Ex]>,
+    pub(crate) key: KeyLayout,
+    pub(crate) size: usize,
+    pub(crate) counters: bool,
+    pub(crate) idle_timeout: bool,
+    pub(crate) selector: Option<usize>,
+    pub(crate) const_default: bool,
+    pub(crate) default: Option<TableEntry>,
+    pub(crate) const_entries: Vec<TableEntry>,
+}
+
+/// A control graph; an index of [`Control::END`] ends it.
+#[derive(Debug)]
+pub(crate) struct Control {
+    pub(crate) start: u16,
+    pub(crate) nodes: Box<[Node]>,
+}
+
+impl Control {
+    pub(crate) const END: u16 = u16::MAX;
+}
+
+#[derive(Debug)]
+pub(crate) enum Node {
+    Table {
+        table: u16,
+        /// Next nodes by action, then where no action ran.
+        on_hit: Box<[u16]>,
+        on_miss: Box<[u16]>,
+    },
+    If {
+        cond: Ex,
+        then: u16,
+        otherwise: u16,
+    },
+    Run {
+        ops: Box<[Instr]>,
+        next: u16,
+    },
+}
+
+#[cfg(test)]
+mod tests;

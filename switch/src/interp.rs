@@ -1,0 +1,513 @@
+//! The interpreter: expressions, operations and controls over one packet's headers and metadata.
+
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "widths were checked when the program was made, and hashes are cut on purpose"
+)]
+
+use weft_proto::vocab::{MulticastGroupId, PortNo};
+
+use crate::bits::mix;
+use crate::checksum;
+use crate::drops::DropReason;
+use crate::ir::BinaryOp;
+use crate::ports::PortSet;
+use crate::program::{
+    Control, Ex, Instr, Layout, MAX_CHECKSUMS, MAX_HEADERS, MAX_STACKS, Node, Program, SumRole,
+};
+use crate::state::State;
+use crate::table::{Act, Bound};
+
+/// One packet's headers and metadata, taken apart.
+///
+/// The bytes of headers that are not valid are zero, so that reading needs no test.
+#[derive(Clone, Debug)]
+pub(crate) struct Frame {
+    pub(crate) arena: Vec<u8>,
+    /// Which headers are valid.
+    pub(crate) valid: u128,
+    /// Bytes of the packet that became headers.
+    pub(crate) consumed: usize,
+    /// Where a parsed header began in the packet.
+    pub(crate) start: [u16; MAX_HEADERS],
+    pub(crate) var_len: [u16; MAX_HEADERS],
+    pub(crate) stack_next: [u8; MAX_STACKS],
+    /// Which headers still stand for bytes of the packet as received.
+    pub(crate) received: u128,
+    /// What covered data added to each checksum.
+    covered: [u64; MAX_CHECKSUMS],
+    /// What its pseudo header added.
+    pseudo: [u64; MAX_CHECKSUMS],
+    /// Checksums with such additions.
+    stale: u32,
+    /// Whether the headers differ from the packet's bytes.
+    pub(crate) changed: bool,
+}
+
+impl Default for Frame {
+    fn default() -> Self {
+        Self {
+            arena: Vec::new(),
+            valid: 0,
+            consumed: 0,
+            start: [0; MAX_HEADERS],
+            var_len: [0; MAX_HEADERS],
+            stack_next: [0; MAX_STACKS],
+            received: 0,
+            covered: [0; MAX_CHECKSUMS],
+            pseudo: [0; MAX_CHECKSUMS],
+            stale: 0,
+            changed: false,
+        }
+    }
+}
+
+impl Frame {
+    /// Empties it for a packet of `program`.
+    pub(crate) fn reset(&mut self, program: &Program) {
+        self.arena.clear();
+        self.arena.resize(program.layout.size, 0);
+        self.valid = 0;
+        self.consumed = 0;
+        self.stack_next = [0; MAX_STACKS];
+        self.received = 0;
+        self.forget_sums();
+        self.changed = false;
+    }
+
+    /// Becomes equal to `other`, in the same memory.
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        self.arena.clear();
+        self.arena.extend_from_slice(&other.arena);
+        let Self {
+            valid,
+            consumed,
+            start,
+            var_len,
+            stack_next,
+            ..
+        } = *other;
+        self.valid = valid;
+        self.consumed = consumed;
+        self.start = start;
+        self.var_len = var_len;
+        self.stack_next = stack_next;
+        self.received = other.received;
+        self.covered = other.covered;
+        self.pseudo = other.pseudo;
+        self.stale = other.stale;
+        self.changed = other.changed;
+    }
+
+    /// Bytes of the valid headers among `set`.
+    pub(crate) fn header_bytes(&self, layout: &Layout, set: u128) -> usize {
+        let mut left = self.valid & set;
+        let mut bytes = 0;
+        while left != 0 {
+            let index = left.trailing_zeros() as usize;
+            bytes += layout.headers[index].fixed + usize::from(self.var_len[index]);
+            left &= left - 1;
+        }
+        bytes
+    }
+
+    fn forget_sums(&mut self) {
+        while self.stale != 0 {
+            let index = self.stale.trailing_zeros() as usize;
+            self.covered[index] = 0;
+            self.pseudo[index] = 0;
+            self.stale &= self.stale - 1;
+        }
+    }
+
+    fn zero(&mut self, layout: &Layout, index: usize) {
+        let header = &layout.headers[index];
+        self.arena[header.at..header.at + header.fixed + header.max_var].fill(0);
+        self.var_len[index] = 0;
+    }
+
+    /// Writes the checksums that changed; `partial` is where the packet's partial checksum stands.
+    pub(crate) fn settle_checksums(&mut self, program: &Program, partial: Option<usize>) {
+        let mut stale = self.stale;
+        while stale != 0 {
+            let index = stale.trailing_zeros() as usize;
+            stale &= stale - 1;
+            let checksum = &program.checksums[index];
+            let header = usize::from(checksum.header);
+            if self.valid & 1 << header == 0 {
+                continue;
+            }
+            let received = self.received & 1 << header != 0;
+            let here = usize::from(self.start[header]) + checksum.offset;
+            let old = checksum.slot.read_narrow(&self.arena) as u16;
+            let new = if checksum.offloadable && received && partial == Some(here) {
+                checksum::update_partial(old, self.pseudo[index])
+            } else if checksum.zero_is_none && old == 0 {
+                continue;
+            } else {
+                let delta = self.covered[index] + self.pseudo[index];
+                match checksum::update_full(old, delta) {
+                    // Zero would say that there is none (RFC 768).
+                    0 if checksum.zero_is_none => 0xffff,
+                    new => new,
+                }
+            };
+            checksum.slot.write(&mut self.arena, new.into());
+        }
+        self.forget_sums();
+    }
+}
+
+/// Where a packet goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    #[default]
+    None,
+    Drop(DropReason),
+    Output(PortNo),
+    Multicast(MulticastGroupId),
+    Flood,
+}
+
+/// One run over a packet.
+pub(crate) struct Machine<'a> {
+    pub(crate) program: &'a Program,
+    pub(crate) state: &'a State,
+    pub(crate) ports: &'a PortSet,
+    pub(crate) salt: u64,
+    pub(crate) now_ns: u64,
+    pub(crate) frame: &'a mut Frame,
+    /// Room for a table key.
+    pub(crate) key: &'a mut Vec<u64>,
+    pub(crate) verdict: Verdict,
+    /// What one packet adds to counters.
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+    /// Metadata of the copies for the controller, one after the other.
+    pub(crate) punts: &'a mut Vec<Vec<(u32, u128)>>,
+}
+
+/// Whether to go on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    Next,
+    Exit,
+}
+
+impl Machine<'_> {
+    /// Runs a control.
+    pub(crate) fn run(&mut self, control: &Control) {
+        let mut next = control.start;
+        while let Some(node) = control.nodes.get(usize::from(next)) {
+            next = match node {
+                Node::If {
+                    cond,
+                    then,
+                    otherwise,
+                } => {
+                    if self.eval(cond, &[]) != 0 {
+                        *then
+                    } else {
+                        *otherwise
+                    }
+                }
+                Node::Run { ops, next } => {
+                    if self.exec(ops, &[]) == Flow::Exit {
+                        return;
+                    }
+                    *next
+                }
+                Node::Table {
+                    table,
+                    on_hit,
+                    on_miss,
+                } => {
+                    let (hit, action, flow) = self.apply(usize::from(*table));
+                    if flow == Flow::Exit {
+                        return;
+                    }
+                    let successors = if hit { on_hit } else { on_miss };
+                    // The last one is for a miss that runs nothing.
+                    successors[action.map_or(successors.len() - 1, usize::from)]
+                }
+            };
+        }
+    }
+
+    /// Applies a table: whether it was a hit, which action ran, and whether to go on.
+    fn apply(&mut self, index: usize) -> (bool, Option<u16>, Flow) {
+        let table = &self.program.tables[index];
+        self.key.clear();
+        self.key.resize(table.key.words(), 0);
+        for (field, value) in table.keys.iter().enumerate() {
+            let value = eval(value, self.frame, &[], self.salt, &self.program.layout);
+            table.key.put(field, value, self.key);
+        }
+        let state = self.state;
+        let entries = state.table(index);
+        let hit = entries.index.lookup(&table.key, self.key);
+        let Some(found) = hit.or(entries.default.as_deref()) else {
+            return (false, None, Flow::Next);
+        };
+        if table.counters {
+            found.stats.counter.add(self.packets, self.bytes);
+        }
+        if table.idle_timeout {
+            found.stats.touch(self.now_ns);
+        }
+        let bound: &Bound = match &found.act {
+            Act::Call(bound) => bound,
+            Act::Select(group) => {
+                let selector = table.selector.unwrap_or_default();
+                let mut hash = mix(self.salt, index as u64);
+                for slot in &self.program.selectors[selector].hash {
+                    hash = mix_value(hash, slot.read(&self.frame.arena));
+                }
+                let Some(bound) = group.choose(mix(hash, 0), self.ports) else {
+                    self.verdict = Verdict::Drop(DropReason::EMPTY_GROUP);
+                    return (hit.is_some(), None, Flow::Exit);
+                };
+                bound
+            }
+        };
+        let program = self.program;
+        let flow = self.exec(&program.actions[usize::from(bound.action)], &bound.args);
+        (hit.is_some(), Some(bound.action), flow)
+    }
+
+    fn exec(&mut self, ops: &[Instr], args: &[u128]) -> Flow {
+        for op in ops {
+            match op {
+                Instr::Set {
+                    dst,
+                    header,
+                    value,
+                    sums,
+                } => {
+                    if header.is_some_and(|header| self.frame.valid & 1 << header == 0) {
+                        continue;
+                    }
+                    let value = self.eval(value, args);
+                    if header.is_some() {
+                        self.frame.changed = true;
+                        for part in sums {
+                            self.adjust(part.checksum, part.role, *dst, value);
+                        }
+                    }
+                    dst.write(&mut self.frame.arena, value);
+                }
+                Instr::If {
+                    cond,
+                    then,
+                    otherwise,
+                } => {
+                    let branch = if self.eval(cond, args) != 0 {
+                        then
+                    } else {
+                        otherwise
+                    };
+                    if self.exec(branch, args) == Flow::Exit {
+                        return Flow::Exit;
+                    }
+                }
+                Instr::SetValid { header, sums } => self.set_valid(*header, sums),
+                Instr::SetInvalid(header) => {
+                    let index = usize::from(*header);
+                    if self.frame.valid & 1 << index != 0 {
+                        self.frame.changed = true;
+                        self.frame.valid &= !(1 << index);
+                        self.frame.received &= !(1 << index);
+                        self.frame.zero(&self.program.layout, index);
+                    }
+                }
+                Instr::Push { stack, count } => self.push(*stack, usize::from(*count)),
+                Instr::Pop { stack, count } => self.pop(*stack, usize::from(*count)),
+                Instr::Output(port) => {
+                    let port = self.eval(port, args) as u32;
+                    self.verdict = Verdict::Output(PortNo(port));
+                }
+                Instr::Multicast(group) => {
+                    let group = self.eval(group, args) as u32;
+                    self.verdict = Verdict::Multicast(MulticastGroupId(group));
+                }
+                Instr::Flood => self.verdict = Verdict::Flood,
+                Instr::Drop(reason) => self.verdict = Verdict::Drop(*reason),
+                Instr::ToController => self.punt(),
+                Instr::Exit => return Flow::Exit,
+            }
+        }
+        Flow::Next
+    }
+
+    #[inline]
+    fn eval(&self, value: &Ex, args: &[u128]) -> u128 {
+        eval(value, self.frame, args, self.salt, &self.program.layout)
+    }
+
+    fn punt(&mut self) {
+        let arena = &self.frame.arena;
+        let fields = self.program.packet_in.iter();
+        let metadata = (1..).zip(fields.map(|slot| slot.read(arena))).collect();
+        self.punts.push(metadata);
+    }
+
+    /// Notes what a write adds to a checksum.
+    fn adjust(&mut self, checksum: u8, role: SumRole, dst: crate::bits::Slot, value: u128) {
+        let index = usize::from(checksum);
+        let frame = &mut *self.frame;
+        let old = dst.read(&frame.arena);
+        match role {
+            // Whoever writes it says that it is right as it now stands.
+            SumRole::Itself => {
+                frame.covered[index] = 0;
+                frame.pseudo[index] = 0;
+                return;
+            }
+            SumRole::Covered(shift) => {
+                frame.covered[index] += checksum::delta(old, value, shift);
+            }
+            SumRole::Pseudo => frame.pseudo[index] += checksum::delta(old, value, 0),
+        }
+        frame.stale |= 1 << index;
+    }
+
+    /// Makes a header valid. Its checksums begin with the sum of what they cover now; the payload is not read.
+    fn set_valid(&mut self, header: u8, sums: &[u8]) {
+        let index = usize::from(header);
+        if self.frame.valid & 1 << index != 0 {
+            return;
+        }
+        self.frame.changed = true;
+        self.frame.valid |= 1 << index;
+        self.frame.var_len[index] = 0;
+        for &sum in sums {
+            let checksum = &self.program.checksums[usize::from(sum)];
+            let arena = &self.frame.arena;
+            let covers = checksum.covers.iter();
+            let covered = covers.map(|(slot, shift)| checksum::delta(0, slot.read(arena), *shift));
+            let covered = covered.sum();
+            let pseudo = checksum.pseudo.iter();
+            let pseudo = pseudo
+                .map(|slot| checksum::delta(0, slot.read(arena), 0))
+                .sum();
+            self.frame.covered[usize::from(sum)] = covered;
+            self.frame.pseudo[usize::from(sum)] = pseudo;
+            self.frame.stale |= 1 << sum;
+        }
+    }
+
+    fn push(&mut self, stack: u8, count: usize) {
+        let stack = self.program.layout.stacks[usize::from(stack)];
+        let frame = &mut *self.frame;
+        let start = self.program.layout.headers[stack.first].at;
+        let (moved, freed) = (stack.count - count, count * stack.stride);
+        frame
+            .arena
+            .copy_within(start..start + moved * stack.stride, start + freed);
+        frame.arena[start..start + freed].fill(0);
+        frame
+            .var_len
+            .copy_within(stack.first..stack.first + moved, stack.first + count);
+        frame.var_len[stack.first..stack.first + count].fill(0);
+        let set = stack.set();
+        let old = (frame.valid & set) >> stack.first;
+        let new = (old << count | crate::bits::max_value(count as u16)) << stack.first & set;
+        frame.valid = frame.valid & !set | new;
+        frame.received &= !set;
+        frame.changed = true;
+    }
+
+    fn pop(&mut self, stack: u8, count: usize) {
+        let stack = self.program.layout.stacks[usize::from(stack)];
+        let frame = &mut *self.frame;
+        let start = self.program.layout.headers[stack.first].at;
+        let (kept, freed) = (stack.count - count, count * stack.stride);
+        let end = start + stack.count * stack.stride;
+        frame.arena.copy_within(start + freed..end, start);
+        frame.arena[end - freed..end].fill(0);
+        let last = stack.first + stack.count;
+        frame
+            .var_len
+            .copy_within(stack.first + count..last, stack.first);
+        frame.var_len[stack.first + kept..last].fill(0);
+        let set = stack.set();
+        let new = (frame.valid & set) >> count & set;
+        frame.valid = frame.valid & !set | new;
+        frame.received &= !set;
+        frame.changed = true;
+    }
+}
+
+/// The value of an expression.
+#[inline]
+pub(crate) fn eval(value: &Ex, frame: &Frame, args: &[u128], salt: u64, layout: &Layout) -> u128 {
+    match value {
+        Ex::Const(value) => *value,
+        Ex::Field(slot) => slot.read(&frame.arena),
+        Ex::Param(index) => args[usize::from(*index)],
+        Ex::Valid(header) => frame.valid >> header & 1,
+        _ => eval_nested(value, frame, args, salt, layout),
+    }
+}
+
+fn eval_nested(value: &Ex, frame: &Frame, args: &[u128], salt: u64, layout: &Layout) -> u128 {
+    match value {
+        Ex::Const(_) | Ex::Field(_) | Ex::Param(_) | Ex::Valid(_) => {
+            eval(value, frame, args, salt, layout)
+        }
+        Ex::Last { stack, slot } => {
+            let next = usize::from(frame.stack_next[usize::from(*stack)]);
+            let stride = layout.stacks[usize::from(*stack)].stride;
+            match next.checked_sub(1) {
+                Some(last) => slot.advance(last * stride).read(&frame.arena),
+                None => 0,
+            }
+        }
+        Ex::Not(operand, mask) => !eval(operand, frame, args, salt, layout) & mask,
+        Ex::IsZero(operand) => u128::from(eval(operand, frame, args, salt, layout) == 0),
+        Ex::Mask(operand, mask) => eval(operand, frame, args, salt, layout) & mask,
+        Ex::Hash { fields, mask } => {
+            let mut hash = salt;
+            for slot in fields {
+                hash = mix_value(hash, slot.read(&frame.arena));
+            }
+            u128::from(mix(hash, 0)) & mask
+        }
+        Ex::Binary {
+            op,
+            left,
+            right,
+            mask,
+        } => {
+            let left = eval(left, frame, args, salt, layout);
+            let right = eval(right, frame, args, salt, layout);
+            match op {
+                BinaryOp::Add => left.wrapping_add(right) & mask,
+                BinaryOp::Sub => left.wrapping_sub(right) & mask,
+                BinaryOp::And => left & right,
+                BinaryOp::Or => left | right,
+                BinaryOp::Xor => left ^ right,
+                BinaryOp::Shl => shifted(right).map_or(0, |by| left << by & mask),
+                BinaryOp::Shr => shifted(right).map_or(0, |by| left >> by),
+                BinaryOp::Eq => u128::from(left == right),
+                BinaryOp::Ne => u128::from(left != right),
+                BinaryOp::Lt => u128::from(left < right),
+                BinaryOp::Le => u128::from(left <= right),
+            }
+        }
+    }
+}
+
+/// A shift distance, where it leaves anything.
+fn shifted(by: u128) -> Option<u32> {
+    u32::try_from(by).ok().filter(|&by| by < 128)
+}
+
+#[inline]
+fn mix_value(hash: u64, value: u128) -> u64 {
+    let hash = mix(hash, value as u64);
+    match (value >> 64) as u64 {
+        0 => hash,
+        high => mix(hash, high),
+    }
+}

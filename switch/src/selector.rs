@@ -1,0 +1,140 @@
+//! Weighted choice among a group's members, stable for each flow.
+//!
+//! A group fills a table of slots by Maglev's method (Eisenbud et al., NSDI 2016): every member has its own
+//! permutation of the slots, and members take turns, as often as their weights say, to claim the next free slot of
+//! theirs. A flow's hash chooses a slot. So a change of the group moves few flows, and the loss of a member, seen at
+//! its watched port, moves that member's flows only: their hash is drawn again until it meets a live member.
+
+#![expect(clippy::cast_possible_truncation, reason = "hashes are cut on purpose")]
+
+use weft_proto::vocab::PortNo;
+
+use crate::bits::{choose, mix};
+use crate::ports::PortSet;
+use crate::table::Bound;
+
+/// Slot counts; primes, so that every step length visits all slots.
+const SLOTS: [usize; 4] = [251, 1021, 4093, 65_521];
+/// Slots for each unit of weight, which bounds the error of shares to about 1 %.
+const SLOTS_PER_WEIGHT: u64 = 100;
+/// Draws before the first live member in order is taken.
+const DRAWS: u64 = 8;
+
+/// A group of weighted actions.
+#[derive(Debug)]
+pub(crate) struct Group {
+    members: Box<[Member]>,
+    /// Member by slot.
+    slots: Box<[u16]>,
+}
+
+/// One member.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) bound: Bound,
+    /// 1 and up.
+    pub(crate) weight: u32,
+    /// The member is alive while this port is up.
+    pub(crate) watch: Option<PortNo>,
+}
+
+impl Group {
+    /// Fills the slots; there are at most 65 535 members.
+    pub(crate) fn new(members: Vec<Member>) -> Self {
+        let slots = fill(&members);
+        Self {
+            members: members.into(),
+            slots,
+        }
+    }
+
+    /// The live member for a flow's hash.
+    pub(crate) fn choose(&self, hash: u64, ports: &PortSet) -> Option<&Bound> {
+        let alive = |member: &Member| member.watch.is_none_or(|port| ports.is_up(port));
+        let mut draw = hash;
+        for attempt in 0..DRAWS {
+            let slot = choose(draw, self.slots.len());
+            let member = &self.members[usize::from(*self.slots.get(slot)?)];
+            if alive(member) {
+                return Some(&member.bound);
+            }
+            draw = mix(draw, attempt);
+        }
+        let member = self.members.iter().find(|member| alive(member))?;
+        Some(&member.bound)
+    }
+}
+
+fn fill(members: &[Member]) -> Box<[u16]> {
+    if members.is_empty() {
+        return Box::default();
+    }
+    let weights: u64 = members.iter().map(|member| u64::from(member.weight)).sum();
+    let needed = usize::try_from(weights.saturating_mul(SLOTS_PER_WEIGHT)).unwrap_or(usize::MAX);
+    let count = SLOTS.into_iter().find(|&count| count >= needed);
+    let count = count.unwrap_or(SLOTS[SLOTS.len() - 1]);
+    let mut walks: Vec<Walk> = walks(members, count);
+    let largest = members
+        .iter()
+        .map(|member| member.weight)
+        .max()
+        .unwrap_or(1);
+    let mut slots = vec![None; count];
+    let mut free = count;
+    while free > 0 {
+        for (index, (walk, member)) in (0_u16..).zip(walks.iter_mut().zip(members)) {
+            // A turn in each round of which the weight's share reaches a whole one.
+            walk.credit += u64::from(member.weight);
+            if walk.credit < u64::from(largest) || free == 0 {
+                continue;
+            }
+            walk.credit -= u64::from(largest);
+            while slots[walk.at].is_some() {
+                walk.advance(count);
+            }
+            slots[walk.at] = Some(index);
+            free -= 1;
+        }
+    }
+    slots.into_iter().flatten().collect()
+}
+
+/// A member's permutation of the slots.
+struct Walk {
+    at: usize,
+    step: usize,
+    credit: u64,
+}
+
+impl Walk {
+    fn advance(&mut self, count: usize) {
+        self.at = (self.at + self.step) % count;
+    }
+}
+
+fn walks(members: &[Member], count: usize) -> Vec<Walk> {
+    let mut seen = std::collections::BTreeMap::new();
+    members
+        .iter()
+        .map(|member| {
+            // Equal members are told apart by how many there were before.
+            let identity = (member.bound.action, &member.bound.args);
+            let twin = seen
+                .entry(identity)
+                .and_modify(|n| *n += 1)
+                .or_insert(0_u64);
+            let mut hash = mix(u64::from(member.bound.action), *twin);
+            for arg in &member.bound.args {
+                hash = mix(hash, (*arg >> 64) as u64);
+                hash = mix(hash, *arg as u64);
+            }
+            let at = choose(hash, count);
+            let step = 1 + choose(mix(hash, 1), count - 1);
+            Walk {
+                at,
+                step,
+                credit: 0,
+            }
+        })
+        .collect()
+}
