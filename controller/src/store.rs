@@ -14,8 +14,12 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
 pub mod memory;
+pub mod sqlite;
+#[cfg(test)]
+mod tests;
 
 pub use memory::MemoryStore;
+pub use sqlite::SqliteStore;
 
 /// The largest value, in bytes.
 pub const MAX_VALUE_SIZE: usize = 256 * 1024;
@@ -294,4 +298,15 @@ pub(crate) fn check_txn(txn: &Txn) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+/// No key sorts after this one.
+pub(crate) const MAX_KEY: &str = "\u{10ffff}";
+
+/// Sleeps until `deadline`; for ever without one.
+pub(crate) async fn sleep_until(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
 }

@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{
-    Change, Compare, LeaseId, ListQuery, Listing, Op, Record, Revision, Store, StoreError, Txn,
-    TxnOutcome, Watch, check_txn,
+    Change, Compare, LeaseId, ListQuery, Listing, MAX_KEY, Op, Record, Revision, Store, StoreError,
+    Txn, TxnOutcome, Watch, check_txn, sleep_until,
 };
 
 /// A [`Store`] that is gone with the process. Clones share one content.
@@ -247,9 +247,6 @@ impl Inner {
     }
 }
 
-/// No key sorts after this one.
-const MAX_KEY: &str = "\u{10ffff}";
-
 /// What a watcher carries from one step to the next.
 struct Watcher {
     shared: Arc<Shared>,
@@ -294,14 +291,6 @@ impl Watcher {
                 () = sleep_until(deadline) => {}
             }
         }
-    }
-}
-
-/// Sleeps until `deadline`; for ever without one.
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
-        None => std::future::pending().await,
     }
 }
 
