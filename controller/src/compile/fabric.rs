@@ -272,7 +272,8 @@ impl<'a> Fabric<'a> {
         self.floods(network, at, ports, out);
     }
 
-    /// The network's router: its own addresses, and routes to the subnets, if anybody needs one.
+    /// The network's router: its own addresses, and routes to the subnets, if anybody needs one. A gateway address that
+    /// a host has is that host's business.
     fn router(&self, network: &Members<'_>, out: &mut Desired) {
         let names = &self.names;
         let metadata = &self.metadata;
@@ -284,6 +285,9 @@ impl<'a> Fabric<'a> {
         let mut any = false;
         for gateway in gateways {
             let IpAddr::V4(ip) = gateway else { continue };
+            if network.addresses.contains_key(ip) {
+                continue;
+            }
             any = true;
             let action = names.gateway.call([]);
             add(

@@ -1,0 +1,18 @@
+//! The built-in fabric, compiled from a model and run in process: what hosts send, and what reaches whom.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    unreachable_pub,
+    reason = "a test"
+)]
+
+mod bridging;
+mod compiled;
+mod flows;
+mod frames;
+mod hostile;
+mod lab;
+mod paths;
+mod routing;

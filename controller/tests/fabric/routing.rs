@@ -1,0 +1,158 @@
+//! Between subnets, through the anycast gateway.
+
+use std::net::Ipv4Addr;
+
+use weft_controller::compile::GATEWAY_MAC;
+
+use crate::frames::{self, Arp, Ends, check_sums};
+use crate::lab::{self, Lab};
+
+fn through_gateway(lab: &Lab, src: &str, dst: &str) -> Ends {
+    Ends {
+        dst_mac: GATEWAY_MAC,
+        ..lab.ends(src, dst)
+    }
+}
+
+#[test]
+fn every_edge_answers_arp_for_the_gateway() {
+    let mut lab = lab::routed().lab();
+    for (host, gateway) in [
+        ("a", "10.0.1.254"),
+        ("b", "10.0.1.254"),
+        ("d", "10.0.2.254"),
+    ] {
+        let gateway: Ipv4Addr = gateway.parse().unwrap();
+        let request = Arp::request(lab.mac(host), lab.ip(host), gateway);
+        let outcome = lab.send(host, &request.to_bytes());
+        let reply = Arp::parse(outcome.only(host)).unwrap();
+        assert_eq!((reply.op, reply.sha, reply.spa), (2, GATEWAY_MAC, gateway));
+        assert_eq!(outcome.hops.len(), 1);
+    }
+}
+
+#[test]
+fn a_routed_packet_has_new_addresses_one_hop_less_and_right_checksums() {
+    let mut lab = lab::routed().lab();
+    for (src, dst, hops) in [("a", "c", 1), ("a", "d", 3), ("d", "a", 3), ("b", "c", 3)] {
+        let ends = through_gateway(&lab, src, dst);
+        let sent = [
+            frames::udp(ends, (5000, 53), b"query"),
+            frames::tcp(ends, (5000, 80), b"odd length payload."),
+            frames::echo_request(ends, 3),
+        ];
+        for frame in sent {
+            let outcome = lab.send(src, &frame);
+            let got = outcome.only(dst);
+            let mut expected = frame.clone();
+            expected[..6].copy_from_slice(&lab.mac(dst).0);
+            expected[6..12].copy_from_slice(&GATEWAY_MAC.0);
+            expected[22] -= 1;
+            expected[24..26].copy_from_slice(&got[24..26]);
+            assert_eq!(got, expected);
+            check_sums(got);
+            assert_eq!(outcome.hops.len(), hops);
+        }
+    }
+}
+
+#[test]
+fn the_last_hop_is_dropped_as_expired() {
+    let mut lab = lab::routed().lab();
+    for ttl in [0, 1] {
+        let ends = Ends {
+            ttl,
+            ..through_gateway(&lab, "a", "d")
+        };
+        let outcome = lab.send("a", &frames::udp(ends, (1, 2), b"x"));
+        assert_eq!(outcome.reasons(), ["ttl-expired"]);
+        assert!(outcome.delivered.is_empty());
+    }
+    // Within a subnet nobody counts hops.
+    let ends = Ends {
+        ttl: 1,
+        ..lab.ends("a", "b")
+    };
+    assert_eq!(
+        lab.send("a", &frames::udp(ends, (1, 2), b"x")).hosts(),
+        ["b"]
+    );
+    let ends = Ends {
+        ttl: 2,
+        ..through_gateway(&lab, "a", "d")
+    };
+    assert_eq!(
+        lab.send("a", &frames::udp(ends, (1, 2), b"x")).only("d")[22],
+        1
+    );
+}
+
+#[test]
+fn the_gateway_answers_ping_at_each_of_its_addresses() {
+    let mut lab = lab::routed().lab();
+    for gateway in ["10.0.1.254", "10.0.2.254"] {
+        let ends = Ends {
+            dst: gateway.parse().unwrap(),
+            ttl: 1,
+            ..through_gateway(&lab, "a", "d")
+        };
+        let frame = frames::echo_request(ends, 9);
+        let outcome = lab.send("a", &frame);
+        let got = outcome.only("a");
+        check_sums(got);
+        assert_eq!(got[..6], lab.mac("a").0);
+        assert_eq!(got[6..12], GATEWAY_MAC.0);
+        assert_eq!((got[22], got[34], got[35]), (64, 0, 0));
+        assert_eq!(got[26..30], ends.dst.octets());
+        assert_eq!(got[30..34], ends.src.octets());
+        assert_eq!(got[38..], frame[38..], "id, sequence and data");
+        assert_eq!(outcome.hops, ["s1"]);
+    }
+}
+
+#[test]
+fn what_the_gateway_does_not_answer_is_dropped_with_a_reason() {
+    let mut lab = lab::routed().lab();
+    let ends = |dst: &str| Ends {
+        dst: dst.parse().unwrap(),
+        ..through_gateway(&lab, "a", "d")
+    };
+    let to_gateway = frames::udp(ends("10.0.1.254"), (1, 2), b"x");
+    let no_route = frames::udp(ends("192.0.2.1"), (1, 2), b"x");
+    let no_neighbor = frames::udp(ends("10.0.2.77"), (1, 2), b"x");
+    let mut fragment = frames::echo_request(ends("10.0.1.254"), 1);
+    fragment[20] |= 0x20;
+    let mut ipv6 = no_route.clone();
+    ipv6[12..14].copy_from_slice(&[0x86, 0xdd]);
+    ipv6[14] = 0x60;
+    let cases = [
+        (to_gateway, "to-gateway"),
+        (no_route, "no-route"),
+        (no_neighbor, "no-neighbor"),
+        (fragment, "to-gateway"),
+        (ipv6, "truncated"),
+    ];
+    for (frame, reason) in cases {
+        let outcome = lab.send("a", &frame);
+        assert_eq!(outcome.reasons(), [reason]);
+        assert!(outcome.delivered.is_empty());
+    }
+    let mut not_ip = [&GATEWAY_MAC.0[..], &lab.mac("a").0, &[0x88, 0xb5]].concat();
+    not_ip.resize(60, 0);
+    assert_eq!(lab.send("a", &not_ip).reasons(), ["not-routable"]);
+}
+
+#[test]
+fn a_host_with_the_gateways_address_is_the_gateway() {
+    let mut lab = lab::Builder::switches(&["s1"])
+        .subnet("10.0.1.0/24", "10.0.1.254")
+        .host("a", "s1", "10.0.1.1/24")
+        .host("router", "s1", "10.0.1.254/24")
+        .lab();
+    let request = Arp::request(lab.mac("a"), lab.ip("a"), "10.0.1.254".parse().unwrap());
+    let outcome = lab.send("a", &request.to_bytes());
+    assert_eq!(
+        Arp::parse(outcome.only("a")).unwrap().sha,
+        lab.mac("router")
+    );
+}
