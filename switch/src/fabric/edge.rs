@@ -224,7 +224,7 @@ pub(super) fn from_host() -> Vec<Step> {
         Step::drop_if(reserved, drops::RESERVED_MULTICAST),
         Step::apply("acl_in"),
         Step::when(
-            is_zero(field("meta.flow_flood")),
+            is_zero(field("meta.to_all")),
             vec![
                 Step::either(
                     arp_request,
@@ -334,7 +334,7 @@ fn answer_echo() -> Vec<Op> {
 /// A frame without labels goes to a port, to another edge, or to all.
 pub(super) fn deliver() -> Vec<Step> {
     let to_one = all([
-        is_zero(field("meta.flow_flood")),
+        is_zero(field("meta.to_all")),
         not(is_group(field("eth.dst"))),
     ]);
     let at_entry = all([

@@ -186,7 +186,7 @@ fn to_controller() -> Vec<Op> {
 }
 
 fn flood() -> Vec<Op> {
-    vec![set("meta.flow_flood", number(1, 1))]
+    vec![set("meta.to_all", number(1, 1))]
 }
 
 fn output(port: &str) -> Vec<Op> {

@@ -25,7 +25,7 @@ const IPV6: u128 = 0x86dd;
 const ARP: u128 = 0x0806;
 const VLAN: u128 = 0x8100;
 const SERVICE_VLAN: u128 = 0x88a8;
-pub(super) const ICMP_PROTO: u128 = 1;
+const ICMP_PROTO: u128 = 1;
 const TCP_PROTO: u128 = 6;
 const UDP_PROTO: u128 = 17;
 
@@ -157,7 +157,7 @@ pub(super) fn metadata() -> Vec<MetaField> {
         ("gateway_mac", 48),
         ("packet_out_port", 32),
         // What was decided.
-        ("flow_flood", 1),
+        ("to_all", 1),
         ("from_fabric", 1),
         ("routed", 1),
         ("resolve", 1),
@@ -200,17 +200,22 @@ pub(super) fn parser() -> Parser {
                 ACCEPT,
             ),
             take("arp", leaf("arp", ACCEPT)),
-            branch("ipv4_version", ahead(0, 4), &[(4, "ipv4")], REJECT),
-            ipv4(),
-            branch("ipv6_version", ahead(0, 4), &[(6, "ipv6")], REJECT),
+            ipv4(branch(
+                "ipv4",
+                key("ipv4.version"),
+                &[(4, "ipv4_payload")],
+                REJECT,
+            )),
+            ipv4_payload(),
             take(
                 "ipv6",
-                branch(
-                    "ipv6",
-                    key("ipv6.next_header"),
-                    &[(TCP_PROTO, "tcp"), (UDP_PROTO, "udp")],
-                    ACCEPT,
-                ),
+                branch("ipv6", key("ipv6.version"), &[(6, "ipv6_payload")], REJECT),
+            ),
+            branch(
+                "ipv6_payload",
+                key("ipv6.next_header"),
+                &[(TCP_PROTO, "tcp"), (UDP_PROTO, "udp")],
+                ACCEPT,
             ),
             take("icmp", leaf("icmp", ACCEPT)),
             take("tcp", leaf("tcp", ACCEPT)),
@@ -224,33 +229,39 @@ fn ether_type(state: &str, field: &str, tag: &str) -> State {
         (VLAN, tag),
         (SERVICE_VLAN, tag),
         (ARP, "arp_kind"),
-        (IPV4, "ipv4_version"),
-        (IPV6, "ipv6_version"),
+        (IPV4, "ipv4"),
+        (IPV6, "ipv6"),
     ];
     branch(state, key(field), &cases, ACCEPT)
 }
 
-/// Options are the variable part. Only a first fragment has a transport header.
-fn ipv4() -> State {
-    let whole = |proto: u128, next: &str| Case {
-        values: vec![exactly(0), exactly(proto)],
-        next: next.into(),
-    };
+/// Options are the variable part.
+fn ipv4(state: State) -> State {
     // Less than 5 words wraps to more than the type's maximum, which is a reject.
     let option_words = sub(field("ipv4.ihl"), number(5, 4));
     State {
-        name: "ipv4".into(),
         extract: vec![Extract {
             instance: "ipv4".into(),
             var_length: Some(shl(cast(16, option_words), 2)),
         }],
+        ..state
+    }
+}
+
+/// Only a first fragment has a transport header.
+fn ipv4_payload() -> State {
+    let first = |proto: u128, next: &str| Case {
+        values: vec![exactly(0), exactly(proto)],
+        next: next.into(),
+    };
+    State {
         select: vec![key("ipv4.fragment"), key("ipv4.proto")],
         cases: vec![
-            whole(TCP_PROTO, "tcp"),
-            whole(UDP_PROTO, "udp"),
-            whole(ICMP_PROTO, "icmp"),
+            first(TCP_PROTO, "tcp"),
+            first(UDP_PROTO, "udp"),
+            first(ICMP_PROTO, "icmp"),
         ],
-        default: ACCEPT.into(),
+        ..leaf("ipv4_payload", ACCEPT)
     }
 }
 

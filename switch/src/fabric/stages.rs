@@ -9,6 +9,9 @@ use crate::ir::{Action, Call, Control, Expr, Format, KeyKind, Op, Param, Selecto
 
 const PATHS: &str = "paths";
 
+/// Traffic class of a network's label on a flooded copy, so that other edges flood it, too, whatever its destination.
+const COPY_FOR_ALL: u128 = 1;
+
 // === tables and actions ===
 
 pub(super) fn tables() -> Vec<Table> {
@@ -162,7 +165,7 @@ fn port_is(kind: u128) -> Expr {
 }
 
 pub(super) fn ingress() -> Control {
-    let flow_flood = || field("meta.flow_flood");
+    let to_all = || field("meta.to_all");
     let mut steps = vec![
         Step::Run(packet_out()),
         Step::Run(prepare()),
@@ -171,7 +174,7 @@ pub(super) fn ingress() -> Control {
         Step::when(
             is_zero(field("meta.port_kind")),
             vec![
-                Step::when(flow_flood(), vec![Step::Run(flood_everywhere())]),
+                Step::when(to_all(), vec![Step::Run(flood_everywhere())]),
                 Step::drop(drops::NO_NETWORK),
             ],
         ),
@@ -282,12 +285,18 @@ fn from_link() -> Vec<Step> {
         bit_field("mpls[0].bos"),
         valid("cw"),
     ]);
-    let mut take_off = strip_fabric();
+    // What a flow here floods, and what another edge floods, goes to all hosts here.
+    let flooded = when(
+        is_copy_for_all("mpls[0].tc"),
+        vec![set("meta.to_all", number(1, 1))],
+    );
+    let mut take_off = vec![flooded];
+    take_off.extend(strip_fabric());
     take_off.push(set("meta.from_fabric", number(1, 1)));
     vec![
         Step::drop_if(not(valid("fabric_eth")), drops::UNLABELLED),
         Step::either(
-            field("meta.flow_flood"),
+            field("meta.to_all"),
             vec![Step::Run(take_off.clone())],
             vec![
                 Step::apply("my_label"),
@@ -316,14 +325,17 @@ fn from_link() -> Vec<Step> {
     ]
 }
 
+fn is_copy_for_all(traffic_class: &str) -> Expr {
+    eq(field(traffic_class), number(COPY_FOR_ALL, 3))
+}
+
 pub(super) fn egress() -> Control {
     // A replica for another edge; only the fabric's own floods have such.
     let replica = all([not_zero(field("std.instance"), 16), field("meta.flood")]);
+    let mut copy_for_all = push_fabric(cast(20, field("std.instance")));
+    copy_for_all.push(set("mpls[1].tc", number(COPY_FOR_ALL, 3)));
     control(vec![
-        Step::when(
-            replica,
-            vec![Step::Run(push_fabric(cast(20, field("std.instance"))))],
-        ),
+        Step::when(replica, vec![Step::Run(copy_for_all)]),
         Step::either(
             valid("fabric_eth"),
             vec![Step::apply("port_out")],
