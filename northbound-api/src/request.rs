@@ -11,6 +11,8 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use weft_controller::handle::{Handle, IfMatch, WriteContext};
+use weft_controller::load;
+use weft_controller::object::is_name;
 use weft_controller::problem::{Code, FieldError};
 use weft_controller::store::Revision;
 
@@ -155,14 +157,6 @@ impl Call {
     }
 }
 
-mod load {
-    use super::*;
-    pub(super) fn from_json<T: DeserializeOwned>(value: Value) -> Result<T, Vec<FieldError>> {
-        serde_json::from_value(value)
-            .map_err(|e| vec![FieldError::new("", Code::Malformed, e.to_string())])
-    }
-}
-
 /// Query parameters.
 #[derive(Debug, Default)]
 pub(crate) struct Params(BTreeMap<String, String>);
@@ -296,16 +290,6 @@ async fn read(request: Request, kinds: &[&'static str]) -> Result<Document, Prob
     json::parse(&bytes)
         .map(Document)
         .map_err(Problem::bad_request)
-}
-
-/// Whether a text is a name: 1 to 253 of `[A-Za-z0-9._-]`, not `.` or `..`.
-pub(crate) fn is_name(text: &str) -> bool {
-    (1..=253).contains(&text.len())
-        && text != "."
-        && text != ".."
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
 /// A revision as an entity tag.

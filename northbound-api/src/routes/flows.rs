@@ -13,6 +13,7 @@ use weft_controller::flow::FlowSpec;
 use weft_controller::handle::{
     DeleteFlow, FlowFilter, HandleError, IfMatch, PutFlow, WriteContext, WriteOutcome,
 };
+use weft_controller::object::is_name;
 use weft_controller::problem::{Code, FieldError};
 use weft_controller::status::FlowView;
 use weft_controller::store::Revision;
@@ -21,7 +22,7 @@ use super::Answer;
 use crate::json;
 use crate::list::{self, ListParams, Page};
 use crate::problem::{Problem, ProblemDocument};
-use crate::request::{Call, Document, Patch, etag, is_name};
+use crate::request::{Call, Document, Patch, etag};
 use crate::view::{Diff, Flow, FlowBody, Names};
 
 /// How often a merge patch is applied again because somebody else wrote in between.
