@@ -161,16 +161,30 @@ pub(super) fn excludes(
     domains: &BTreeMap<String, Vec<Pattern>>,
     field: &str,
 ) -> Option<String> {
+    let culprit = culprit(grammar, domains, field, MAX_DEPTH)?;
+    Some(format!(
+        "no packet of this match has {field}: its {culprit} says otherwise"
+    ))
+}
+
+/// The longest chain of requirements that is followed; annotations might go in circles.
+const MAX_DEPTH: usize = 8;
+
+/// The field of the match that a requirement of `field` contradicts.
+fn culprit<'s>(
+    grammar: &Grammar<'s>,
+    domains: &BTreeMap<String, Vec<Pattern>>,
+    field: &str,
+    depth: usize,
+) -> Option<&'s str> {
     let requires = &grammar.fields.get(field)?.requires;
     requires.iter().find_map(|requirement| {
-        let domain = domains.get(requirement.field)?;
+        let Some(domain) = domains.get(requirement.field) else {
+            let depth = depth.checked_sub(1)?;
+            return culprit(grammar, domains, requirement.field, depth);
+        };
         let holds = |value: &u128| domain.iter().any(|pattern| pattern.matches(*value));
-        (!requirement.values.iter().any(holds)).then(|| {
-            format!(
-                "no packet of this match has {field}: its {} says otherwise",
-                requirement.field
-            )
-        })
+        (!requirement.values.iter().any(holds)).then_some(requirement.field)
     })
 }
 

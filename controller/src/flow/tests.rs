@@ -10,13 +10,17 @@ use weft_switch::program::Program;
 use super::*;
 
 static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
-    let program = Program::new(weft_switch::fabric::pipeline()).expect("the built-in pipeline is valid");
+    let program =
+        Program::new(weft_switch::fabric::pipeline()).expect("the built-in pipeline is valid");
     program.schema().clone()
 });
 
 fn ports() -> BTreeMap<String, PortNo> {
     let names = ["west", "east", "p9"];
-    (1..).zip(names).map(|(number, name)| (name.to_owned(), PortNo(number))).collect()
+    (1..)
+        .zip(names)
+        .map(|(number, name)| (name.to_owned(), PortNo(number)))
+        .collect()
 }
 
 fn compiled(flow: Value) -> Result<CompiledFlow, Vec<FieldError>> {
@@ -53,7 +57,10 @@ fn action(flow: &CompiledFlow) -> (&str, BTreeMap<&str, u128>) {
 }
 
 fn ternary(value: u128, bits: u32) -> FieldMatch {
-    FieldMatch::Ternary { value, mask: (1 << bits) - 1 }
+    FieldMatch::Ternary {
+        value,
+        mask: (1 << bits) - 1,
+    }
 }
 
 /// Asserts the one mistake of a flow.
@@ -62,7 +69,11 @@ fn refused(flow: Value, pointer: &str, code: Code) -> FieldError {
     let [error] = errors.as_slice() else {
         panic!("{flow}: one mistake, not {errors:#?}");
     };
-    assert_eq!((error.pointer.as_str(), error.code), (pointer, code), "{flow}: {error:#?}");
+    assert_eq!(
+        (error.pointer.as_str(), error.code),
+        (pointer, code),
+        "{flow}: {error:#?}"
+    );
     error.clone()
 }
 
@@ -82,13 +93,22 @@ fn the_flow_of_the_contract_becomes_one_entry_with_its_prerequisites() {
             ("in_port", FieldMatch::Optional(3)),
             ("eth_type", ternary(0x800, 16)),
             ("ip_proto", ternary(6, 8)),
-            ("ipv4_dst", FieldMatch::Ternary { value: 0x0a14_0000, mask: 0xffff_0000 }),
+            (
+                "ipv4_dst",
+                FieldMatch::Ternary {
+                    value: 0x0a14_0000,
+                    mask: 0xffff_0000
+                }
+            ),
             ("tcp_dst", ternary(443, 16)),
         ])]
     );
     let (name, params) = action(&flow);
     assert_eq!(name, "flow_edit");
-    assert_eq!((params["ip_dscp"], params["verdict"], params["port"]), (18, 1, 1));
+    assert_eq!(
+        (params["ip_dscp"], params["verdict"], params["port"]),
+        (18, 1, 1)
+    );
     assert_eq!(params["edits"].count_ones(), 1);
     assert_eq!(
         serde_json::to_value(&flow.normalised).unwrap(),
@@ -107,9 +127,15 @@ fn the_flow_of_the_contract_becomes_one_entry_with_its_prerequisites() {
 #[test]
 fn a_protocol_that_both_versions_carry_becomes_an_entry_for_each() {
     let flow = good(json!({ "match": { "tcp_dst": 443 }, "actions": ["drop"] }));
-    let types: Vec<_> = matches(&flow).iter().map(|entry| entry["eth_type"]).collect();
+    let types: Vec<_> = matches(&flow)
+        .iter()
+        .map(|entry| entry["eth_type"])
+        .collect();
     assert_eq!(types, [ternary(0x800, 16), ternary(0x86dd, 16)]);
-    assert_eq!(flow.normalised.r#match["eth_type"], json!(["0x0800", "0x86dd"]));
+    assert_eq!(
+        flow.normalised.r#match["eth_type"],
+        json!(["0x0800", "0x86dd"])
+    );
 }
 
 #[test]
@@ -134,7 +160,10 @@ fn an_empty_match_is_everything() {
     assert_eq!(matches(&flow), [BTreeMap::new()]);
     assert_eq!(flow.entries[0].key.priority, 1);
     let flow = good(json!({ "match": { "ipv4_src": "0.0.0.0/0" }, "actions": ["normal"] }));
-    assert_eq!(matches(&flow), [BTreeMap::from([("eth_type", ternary(0x800, 16))])]);
+    assert_eq!(
+        matches(&flow),
+        [BTreeMap::from([("eth_type", ternary(0x800, 16))])]
+    );
 }
 
 #[test]
@@ -147,9 +176,21 @@ fn every_spelling_of_a_value_is_read_and_one_is_written() {
         ("eth_type", json!(2054), json!("0x0806")),
         ("tcp_flags", json!("0x2/0x2"), json!("0x002/0x2")),
         ("eth_dst", json!("2:0:0:0:0:a"), json!("02:00:00:00:00:0a")),
-        ("eth_dst", json!("01-00-5E-00-00-00/24"), json!("01:00:5e:00:00:00/ff:ff:ff:00:00:00")),
-        ("ipv4_dst", json!("10.1.2.3/255.255.0.0"), json!("10.1.0.0/16")),
-        ("ipv4_dst", json!("10.0.0.1/255.0.0.255"), json!("10.0.0.1/255.0.0.255")),
+        (
+            "eth_dst",
+            json!("01-00-5E-00-00-00/24"),
+            json!("01:00:5e:00:00:00/ff:ff:ff:00:00:00"),
+        ),
+        (
+            "ipv4_dst",
+            json!("10.1.2.3/255.255.0.0"),
+            json!("10.1.0.0/16"),
+        ),
+        (
+            "ipv4_dst",
+            json!("10.0.0.1/255.0.0.255"),
+            json!("10.0.0.1/255.0.0.255"),
+        ),
         ("ipv4_dst", json!("10.1.2.3/32"), json!("10.1.2.3")),
         ("in_port", json!(2), json!("east")),
     ] {
@@ -162,7 +203,8 @@ fn every_spelling_of_a_value_is_read_and_one_is_written() {
 
 #[test]
 fn values_that_do_not_fit_are_refused() {
-    let drop = |field: &str, value: Value| json!({ "match": { field: value }, "actions": ["drop"] });
+    let drop =
+        |field: &str, value: Value| json!({ "match": { field: value }, "actions": ["drop"] });
     for (field, value, code) in [
         ("tcp_dst", json!(70000), Code::TooWide),
         ("tcp_dst", json!("65536"), Code::TooWide),
@@ -190,7 +232,11 @@ fn values_that_do_not_fit_are_refused() {
     ] {
         refused(drop(field, value), &format!("/match/{field}"), code);
     }
-    let slip = refused(drop("tcp_dst", json!("443/0xfff0")), "/match/tcp_dst", Code::WrongFormat);
+    let slip = refused(
+        drop("tcp_dst", json!("443/0xfff0")),
+        "/match/tcp_dst",
+        Code::WrongFormat,
+    );
     assert_eq!(slip.did_you_mean.as_deref(), Some("432/0xfff0"));
 }
 
@@ -225,18 +271,33 @@ fn all_mistakes_are_reported_together() {
     }))
     .unwrap_err();
     let pointers: Vec<_> = errors.iter().map(|error| error.pointer.as_str()).collect();
-    assert_eq!(pointers, ["/match/colour", "/match/tcp_dst", "/actions/0/output/1", "/actions/1"]);
+    assert_eq!(
+        pointers,
+        [
+            "/match/colour",
+            "/match/tcp_dst",
+            "/actions/0/output/1",
+            "/actions/1"
+        ]
+    );
 }
 
 #[test]
 fn fields_that_exclude_each_other_are_refused() {
     for (matched, pointer) in [
         (json!({ "tcp_dst": 1, "udp_dst": 1 }), "/match/tcp_dst"),
-        (json!({ "eth_type": "0x0806", "ipv4_src": "10.0.0.1" }), "/match/ipv4_src"),
+        (
+            json!({ "eth_type": "0x0806", "ipv4_src": "10.0.0.1" }),
+            "/match/ipv4_src",
+        ),
         (json!({ "ip_proto": 17, "tcp_dst": 80 }), "/match/tcp_dst"),
         (json!({ "arp_op": 1, "ip_proto": 6 }), "/match/arp_op"),
     ] {
-        let error = refused(json!({ "match": matched, "actions": ["drop"] }), pointer, Code::ImpossibleMatch);
+        let error = refused(
+            json!({ "match": matched, "actions": ["drop"] }),
+            pointer,
+            Code::ImpossibleMatch,
+        );
         assert!(error.detail.contains("needs"), "{error}");
     }
     good(json!({ "match": { "ip_proto": [6, 17], "tcp_dst": 80 }, "actions": ["drop"] }));
@@ -251,10 +312,23 @@ fn one_output_is_an_output_and_several_are_a_group() {
     let two = good(json!({ "actions": [{ "output": ["p9", "west"] }] }));
     let group = &two.groups[0];
     assert!(GROUPS.contains(&group.id.0));
-    assert_eq!(action(&two), ("flow_multicast", BTreeMap::from([("group", group.id.0.into())])));
-    let copies: Vec<_> = group.replicas.iter().map(|replica| replica.port.0).collect();
+    assert_eq!(
+        action(&two),
+        (
+            "flow_multicast",
+            BTreeMap::from([("group", group.id.0.into())])
+        )
+    );
+    let copies: Vec<_> = group
+        .replicas
+        .iter()
+        .map(|replica| replica.port.0)
+        .collect();
     assert_eq!(copies, [1, 3]);
-    assert_eq!(two.normalised.actions, [json!({ "output": ["west", "p9"] })]);
+    assert_eq!(
+        two.normalised.actions,
+        [json!({ "output": ["west", "p9"] })]
+    );
 
     let apart = good(json!({ "actions": [{ "output": "west" }, { "output": "p9" }] }));
     assert_eq!(apart, two);
@@ -266,19 +340,38 @@ fn action_lists_that_the_pipeline_cannot_do_are_refused() {
         (json!([]), "/actions"),
         (json!([{ "set": { "ip_dscp": 1 } }]), "/actions"),
         (json!([{ "set": { "ip_dscp": 1 } }, "drop"]), "/actions"),
-        (json!([{ "output": "west" }, { "set": { "ip_dscp": 1 } }]), "/actions/1"),
-        (json!([{ "output": "west" }, { "popVlan": true }]), "/actions/1"),
+        (
+            json!([{ "output": "west" }, { "set": { "ip_dscp": 1 } }]),
+            "/actions/1",
+        ),
+        (
+            json!([{ "output": "west" }, { "popVlan": true }]),
+            "/actions/1",
+        ),
         (json!([{ "output": "west" }, "drop"]), "/actions/1"),
         (json!(["drop", { "output": "west" }]), "/actions/1"),
         (json!(["normal", "normal"]), "/actions/1"),
-        (json!([{ "pushVlan": 5 }, { "popVlan": true }, "normal"]), "/actions/1"),
-        (json!([{ "pushVlan": 5 }, { "pushVlan": 6 }, "normal"]), "/actions/1"),
-        (json!([{ "set": { "vlan_vid": 5 } }, { "pushVlan": 6 }, "normal"]), "/actions/1"),
+        (
+            json!([{ "pushVlan": 5 }, { "popVlan": true }, "normal"]),
+            "/actions/1",
+        ),
+        (
+            json!([{ "pushVlan": 5 }, { "pushVlan": 6 }, "normal"]),
+            "/actions/1",
+        ),
+        (
+            json!([{ "set": { "vlan_vid": 5 } }, { "pushVlan": 6 }, "normal"]),
+            "/actions/1",
+        ),
         (json!([{ "meter": "gold" }, "normal"]), "/actions/0"),
         (json!([{ "group": "g1" }]), "/actions/0"),
         (json!([{ "output": [] }]), "/actions/0/output"),
     ] {
-        refused(json!({ "actions": actions }), pointer, Code::ImpossibleActionList);
+        refused(
+            json!({ "actions": actions }),
+            pointer,
+            Code::ImpossibleActionList,
+        );
     }
     refused(
         json!({ "match": { "eth_type": "0x806" }, "actions": [{ "set": { "tcp_dst": 1 } }, "normal"] }),
@@ -290,26 +383,95 @@ fn action_lists_that_the_pipeline_cannot_do_are_refused() {
 #[test]
 fn actions_that_cannot_be_read_are_refused_where_they_stand() {
     for (action, pointer, code, meant) in [
-        (json!("dorp"), "/actions/0", Code::UnknownAction, Some("drop")),
-        (json!({ "outptu": "west" }), "/actions/0", Code::UnknownAction, Some("output")),
-        (json!({ "pushvlan": 4 }), "/actions/0", Code::UnknownAction, Some("pushVlan")),
-        (json!({ "drop": true }), "/actions/0", Code::WrongFormat, Some("drop")),
-        (json!({ "popVlan": false }), "/actions/0/popVlan", Code::WrongType, Some("true")),
-        (json!({ "pushVlan": 4096 }), "/actions/0/pushVlan", Code::TooWide, None),
-        (json!({ "pushVlan": "4/8" }), "/actions/0/pushVlan", Code::WrongFormat, None),
-        (json!({ "set": {} }), "/actions/0/set", Code::MissingField, None),
+        (
+            json!("dorp"),
+            "/actions/0",
+            Code::UnknownAction,
+            Some("drop"),
+        ),
+        (
+            json!({ "outptu": "west" }),
+            "/actions/0",
+            Code::UnknownAction,
+            Some("output"),
+        ),
+        (
+            json!({ "pushvlan": 4 }),
+            "/actions/0",
+            Code::UnknownAction,
+            Some("pushVlan"),
+        ),
+        (
+            json!({ "drop": true }),
+            "/actions/0",
+            Code::WrongFormat,
+            Some("drop"),
+        ),
+        (
+            json!({ "popVlan": false }),
+            "/actions/0/popVlan",
+            Code::WrongType,
+            Some("true"),
+        ),
+        (
+            json!({ "pushVlan": 4096 }),
+            "/actions/0/pushVlan",
+            Code::TooWide,
+            None,
+        ),
+        (
+            json!({ "pushVlan": "4/8" }),
+            "/actions/0/pushVlan",
+            Code::WrongFormat,
+            None,
+        ),
+        (
+            json!({ "set": {} }),
+            "/actions/0/set",
+            Code::MissingField,
+            None,
+        ),
         (json!({ "set": 5 }), "/actions/0/set", Code::WrongType, None),
-        (json!({ "set": { "eth_type": 5 } }), "/actions/0/set/eth_type", Code::UnknownField, None),
-        (json!({ "set": { "ipv4_dts": "10.0.0.1" } }), "/actions/0/set/ipv4_dts", Code::UnknownField, Some("ipv4_dst")),
-        (json!({ "set": { "ipv4_dst": "10.0.0.0/8" } }), "/actions/0/set/ipv4_dst", Code::WrongFormat, None),
-        (json!({ "output": null }), "/actions/0/output", Code::WrongType, None),
-        (json!({ "output": "west", "set": {} }), "/actions/0", Code::WrongFormat, None),
+        (
+            json!({ "set": { "eth_type": 5 } }),
+            "/actions/0/set/eth_type",
+            Code::UnknownField,
+            None,
+        ),
+        (
+            json!({ "set": { "ipv4_dts": "10.0.0.1" } }),
+            "/actions/0/set/ipv4_dts",
+            Code::UnknownField,
+            Some("ipv4_dst"),
+        ),
+        (
+            json!({ "set": { "ipv4_dst": "10.0.0.0/8" } }),
+            "/actions/0/set/ipv4_dst",
+            Code::WrongFormat,
+            None,
+        ),
+        (
+            json!({ "output": null }),
+            "/actions/0/output",
+            Code::WrongType,
+            None,
+        ),
+        (
+            json!({ "output": "west", "set": {} }),
+            "/actions/0",
+            Code::WrongFormat,
+            None,
+        ),
         (json!(7), "/actions/0", Code::WrongType, None),
         (json!([]), "/actions/0", Code::WrongType, None),
     ] {
         let errors = compiled(json!({ "actions": [action, "normal"] })).unwrap_err();
         let error = errors.first().unwrap();
-        assert_eq!((error.pointer.as_str(), error.code), (pointer, code), "{error:#?}");
+        assert_eq!(
+            (error.pointer.as_str(), error.code),
+            (pointer, code),
+            "{error:#?}"
+        );
         if let Some(meant) = meant {
             assert_eq!(error.did_you_mean.as_deref(), Some(meant), "{error:#?}");
         }
@@ -335,9 +497,19 @@ fn lists_are_normalised_to_sets_tags_and_outputs() {
             json!({ "output": "west" }),
         ]
     );
-    assert_eq!(compile(&SCHEMA, &ports(), "edge1", &flow.normalised).unwrap(), flow);
+    assert_eq!(
+        compile(&SCHEMA, &ports(), "edge1", &flow.normalised).unwrap(),
+        flow
+    );
     let (_, params) = action(&flow);
-    assert_eq!((params["push_vlan_vid"], params["vlan_vid"], params["ip_dscp"]), (100, 7, 5));
+    assert_eq!(
+        (
+            params["push_vlan_vid"],
+            params["vlan_vid"],
+            params["ip_dscp"]
+        ),
+        (100, 7, 5)
+    );
     assert_eq!(params["edits"].count_ones(), 5);
 }
 
@@ -353,7 +525,8 @@ fn any_value() -> impl Strategy<Value = Value> {
         any::<u32>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
         "[0-9a-fx:./-]{0,20}".prop_map(Value::from),
-        (any::<[u8; 4]>(), 0..=40_u8).prop_map(|([a, b, c, d], n)| format!("{a}.{b}.{c}.{d}/{n}").into()),
+        (any::<[u8; 4]>(), 0..=40_u8)
+            .prop_map(|([a, b, c, d], n)| format!("{a}.{b}.{c}.{d}/{n}").into()),
         (any::<u16>(), any::<u16>()).prop_map(|(v, m)| format!("{:#x}/{m:#x}", v & m).into()),
         prop::sample::select(vec!["west", "east", "p9", "p10"]).prop_map(Value::from),
         Just(Value::Null),
@@ -362,9 +535,14 @@ fn any_value() -> impl Strategy<Value = Value> {
 }
 
 fn any_action() -> impl Strategy<Value = Value> {
-    let field = || prop::sample::select(vec!["eth_src", "vlan_vid", "ip_dscp", "ipv4_dst", "tcp_dst"]);
+    let field = || {
+        prop::sample::select(vec![
+            "eth_src", "vlan_vid", "ip_dscp", "ipv4_dst", "tcp_dst",
+        ])
+    };
     prop_oneof![
-        prop::sample::select(vec!["drop", "normal", "flood", "controller", "x"]).prop_map(Value::from),
+        prop::sample::select(vec!["drop", "normal", "flood", "controller", "x"])
+            .prop_map(Value::from),
         any_value().prop_map(|value| json!({ "output": value })),
         (field(), any_value()).prop_map(|(field, value)| json!({ "set": { field: value } })),
         any_value().prop_map(|value| json!({ "pushVlan": value })),
