@@ -1,2 +1,91 @@
 //! The `weft` command.
-fn main() {}
+
+mod args;
+mod commands;
+mod failure;
+mod output;
+mod target;
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{Cli, Command};
+use crate::failure::{Failure, SOFTWARE, USAGE};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version were asked for; anything else is a mistake.
+            let _ = error.print();
+            return if error.use_stderr() {
+                ExitCode::from(USAGE)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    init_tracing(&cli);
+    if matches!(cli.command, Command::Dataplane) {
+        return weft_lab::dataplane::main();
+    }
+    match run(&cli) {
+        Ok(code) => code,
+        Err(failure) => {
+            output::say(&failure);
+            failure.code()
+        }
+    }
+}
+
+fn init_tracing(cli: &Cli) {
+    let is_daemon = matches!(cli.command, Command::Dataplane | Command::Controller(_));
+    let level = match (cli.global.verbose, is_daemon) {
+        (0, false) => "warn",
+        (0, true) | (1, false) => "info",
+        (1, true) | (2, false) => "debug",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_env("WEFT_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+}
+
+fn run(cli: &Cli) -> Result<ExitCode, Failure> {
+    let is_daemon = matches!(cli.command, Command::Controller(_) | Command::Test(_));
+    let mut builder = if is_daemon {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        tokio::runtime::Builder::new_current_thread()
+    };
+    let runtime = builder
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(SOFTWARE, error))?;
+    runtime.block_on(dispatch(cli))
+}
+
+async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
+    let global = &cli.global;
+    match &cli.command {
+        Command::Up(args) => return commands::lab::up(global, args).await,
+        Command::Exec(args) => return commands::exec::run(global, args).await,
+        Command::Test(args) => return commands::test::run(global, args).await,
+        Command::Api(args) => return commands::api::run(global, args).await,
+        Command::Down(args) => commands::lab::down(global, args).await?,
+        Command::Labs => commands::lab::labs(global).await?,
+        Command::Status => commands::status::run(global).await?,
+        Command::Get(args) => commands::get::run(global, args).await?,
+        Command::Flow(args) => commands::flow::run(global, args).await?,
+        Command::Path(args) => commands::path::run(global, args).await?,
+        Command::Controller(args) => commands::controller::run(global, args).await?,
+        Command::Dataplane => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}

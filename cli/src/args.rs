@@ -1,0 +1,281 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A software-defined network in one binary: build it from one file, program it, prove that it works.
+#[derive(Debug, Parser)]
+#[command(name = "weft", version, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags of every command.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Global {
+    /// The lab; default: the only one that is running
+    #[arg(long, global = true, value_name = "NAME", env = "WEFT_LAB")]
+    pub(crate) lab: Option<String>,
+    /// A controller elsewhere, as http://HOST:PORT
+    #[arg(long, global = true, value_name = "URL", env = "WEFT_API")]
+    pub(crate) api: Option<String>,
+    /// The token for --api
+    #[arg(
+        long,
+        global = true,
+        value_name = "TOKEN",
+        env = "WEFT_TOKEN",
+        hide_env_values = true
+    )]
+    pub(crate) token: Option<String>,
+    /// How results are printed
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_enum,
+        default_value = "table",
+        value_name = "FORMAT"
+    )]
+    pub(crate) output: Format,
+    /// Say more on standard error; twice: still more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Build a lab from real packets; ready when it returns or says so
+    Up(Up),
+    /// Take a lab down; also cleans up after a crash
+    Down(Down),
+    /// List the labs that are running
+    Labs,
+    /// Show nodes, links and health of a lab
+    Status,
+    /// Run a program inside a host's network namespace
+    Exec(Exec),
+    /// Build a lab, run the file's tests, take it down
+    Test(Test),
+    /// Show any REST collection, or one object of it
+    Get(Get),
+    /// List, declare and delete flows of switches
+    #[command(subcommand)]
+    Flow(Flow),
+    /// Find paths between two nodes
+    Path(Path),
+    /// Send a request to the API
+    Api(Api),
+    /// Run a controller with its API
+    Controller(Controller),
+    /// Run a lab's data plane; `weft up` does
+    #[command(hide = true)]
+    Dataplane,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// The topology file
+    pub(crate) file: PathBuf,
+    /// Return when the lab is ready, and let it run
+    #[arg(short, long)]
+    pub(crate) detach: bool,
+    /// The lab's name; default: the file's
+    #[arg(long, value_name = "LAB")]
+    pub(crate) name: Option<String>,
+    /// Segment super-packets and complete checksums before a host's kernel sees them, so that it checks them
+    #[arg(long)]
+    pub(crate) no_offloads: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Down {
+    /// The lab; default: the only one that is running
+    #[arg(value_name = "LAB", conflicts_with = "all")]
+    pub(crate) name: Option<String>,
+    /// All labs
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Exec {
+    /// The host
+    pub(crate) node: String,
+    /// The program and its arguments
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "CMD"
+    )]
+    pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Test {
+    /// The topology file
+    pub(crate) file: PathBuf,
+    /// Only tests whose names match this glob
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) only: Option<String>,
+    /// Write a JUnit report
+    #[arg(long, value_name = "PATH")]
+    pub(crate) junit: Option<PathBuf>,
+    /// Leave the lab running
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// The lab's name; default: the file's, with the process's number
+    #[arg(long, value_name = "LAB")]
+    pub(crate) name: Option<String>,
+    /// Segment super-packets and complete checksums before a host's kernel sees them, so that it checks them
+    #[arg(long)]
+    pub(crate) no_offloads: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Get {
+    /// The collection, for example `links` or `switches/s1/flows`
+    pub(crate) collection: String,
+    /// One object of it
+    pub(crate) name: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Flow {
+    /// List flows
+    List {
+        /// Only those of this switch
+        switch: Option<String>,
+    },
+    /// Show one flow with its counters
+    Get {
+        /// The switch
+        switch: String,
+        /// The flow
+        name: String,
+    },
+    /// Declare a flow
+    Put(FlowPut),
+    /// Delete a flow
+    Delete(FlowDelete),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FlowPut {
+    /// The switch
+    pub(crate) switch: String,
+    /// The flow's name
+    pub(crate) name: String,
+    /// The flow as JSON, or @FILE, or @- for standard input
+    pub(crate) flow: String,
+    #[command(flatten)]
+    pub(crate) write: FlowWrite,
+    /// Validate and compile only; nothing is stored
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FlowDelete {
+    /// The switch
+    pub(crate) switch: String,
+    /// The flow's name
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) write: FlowWrite,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FlowWrite {
+    /// Wait so many seconds until the switch has it; 0: do not wait
+    #[arg(long, default_value_t = 5, value_name = "SECONDS")]
+    pub(crate) wait: u32,
+    /// Take over what another owner made
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Path {
+    /// Where paths begin
+    pub(crate) from: String,
+    /// Where they end
+    pub(crate) to: String,
+    /// The N best paths
+    #[arg(long, value_name = "N", conflicts_with_all = ["disjoint", "ecmp"])]
+    pub(crate) k: Option<u32>,
+    /// All paths of least cost
+    #[arg(long, conflicts_with = "disjoint")]
+    pub(crate) ecmp: bool,
+    /// Two paths that share nothing
+    #[arg(long)]
+    pub(crate) disjoint: bool,
+    /// What disjoint paths do not share: link, node or srlg
+    #[arg(long, requires = "disjoint", value_name = "LEVEL")]
+    pub(crate) level: Option<String>,
+    /// The largest latency, for example 10ms
+    #[arg(long, value_name = "D")]
+    pub(crate) max_latency: Option<String>,
+    /// The smallest bandwidth, for example 200mbit
+    #[arg(long, value_name = "R")]
+    pub(crate) min_bandwidth: Option<String>,
+    /// A node or link that is not used; may be repeated
+    #[arg(long, value_name = "X")]
+    pub(crate) avoid: Vec<String>,
+    /// A node that is crossed; may be repeated, in order
+    #[arg(long, value_name = "X")]
+    pub(crate) via: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Api {
+    /// The method; default: GET, or POST with a body
+    #[arg(short = 'X', long = "request", value_name = "METHOD")]
+    pub(crate) method: Option<String>,
+    /// The path, for example /v1/hosts
+    pub(crate) path: String,
+    /// The body as text, or @FILE, or @- for standard input
+    #[arg(short, long, value_name = "JSON")]
+    pub(crate) data: Option<String>,
+    /// Another header, `Name: value`; may be repeated
+    #[arg(short = 'H', long, value_name = "HEADER")]
+    pub(crate) header: Vec<String>,
+    /// Print status and headers too
+    #[arg(short, long)]
+    pub(crate) include: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Controller {
+    /// Where the API listens; a lab's controller keeps its address
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Where declared state is kept, for example sqlite:weft.sqlite
+    #[arg(long, value_name = "STORE")]
+    pub(crate) store: Option<String>,
+    /// A data plane outside a lab: ADDR:PORT or unix:PATH
+    #[arg(long, value_name = "TARGET")]
+    pub(crate) dataplane: Option<String>,
+    /// The topology file of a data plane outside a lab
+    #[arg(long, value_name = "FILE")]
+    pub(crate) topology: Option<PathBuf>,
+    /// Report to the lab's data plane
+    #[arg(long, hide = true)]
+    pub(crate) supervised: bool,
+}

@@ -1,0 +1,236 @@
+//! Building hosts: for each a namespace, its devices, its addresses, and the sockets of its responders.
+//!
+//! A device of a switch port is made inside the host's namespace and is the host's own interface: between the host's
+//! network stack and the switch there is nothing else. Hosts are built on two threads at once; more do not help,
+//! because the kernel makes devices one at a time.
+
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use weft_controller::model::{Attachment, Host, HostKind, Interface, PortKind};
+use weft_switch::port::TapPort;
+use weft_switch::port::tap::{self, TapConfig, TapError};
+
+use crate::netlink::{self, InterfaceConfig, NetlinkError};
+use crate::netns::Netns;
+use crate::responders::{Family, ListenError, Responder};
+
+const BUILDERS: usize = 2;
+
+/// A host that exists.
+#[derive(Debug)]
+pub struct BuiltHost {
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub netns: Netns,
+    /// Its devices and where each is to be attached.
+    pub devices: Vec<(Attachment, TapPort)>,
+    /// Its responders, listening but not yet answering.
+    pub responders: Vec<Responder>,
+}
+
+/// Why a host cannot be built.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot build host {host}")]
+pub struct HostBuildError {
+    host: String,
+    #[source]
+    cause: Box<Cause>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Cause {
+    #[error("cannot make a network namespace")]
+    Namespace(#[source] io::Error),
+    #[error("cannot set {name}")]
+    Setting {
+        name: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error(transparent)]
+    Device(#[from] TapError),
+    #[error("interface {0} asks for a {1} device, which is not supported yet")]
+    PortKind(String, &'static str),
+    #[error("interface {0} has an MTU of {1}; at most 65535 is possible")]
+    Mtu(String, u32),
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error("no thread could be started for it")]
+    Thread,
+}
+
+/// Builds hosts, all of them or none.
+///
+/// # Errors
+/// The first failure; what was built is gone then.
+pub fn build_all<'a>(
+    hosts: impl IntoIterator<Item = &'a Host>,
+    offloads: bool,
+) -> Result<Vec<BuiltHost>, HostBuildError> {
+    let hosts: Vec<&Host> = hosts.into_iter().collect();
+    let next = AtomicUsize::new(0);
+    let built = Mutex::new(Vec::with_capacity(hosts.len()));
+    let work = || {
+        while let Some((index, host)) = take(&next, &hosts) {
+            let result = build(host, offloads);
+            if result.is_err() {
+                // The others need not begin what will be thrown away.
+                next.store(hosts.len(), Ordering::Relaxed);
+            }
+            built
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push((index, result));
+        }
+    };
+    std::thread::scope(|scope| {
+        for number in 0..BUILDERS.min(hosts.len()) {
+            let spawned = std::thread::Builder::new()
+                .name(format!("build-{number}"))
+                .spawn_scoped(scope, work);
+            if let Err(error) = spawned {
+                tracing::warn!(%error, "cannot start a building thread");
+            }
+        }
+    });
+    let mut built = built.into_inner().unwrap_or_else(PoisonError::into_inner);
+    built.sort_by_key(|(index, _)| *index);
+    let built: Vec<_> = built
+        .into_iter()
+        .map(|(_, result)| result)
+        .collect::<Result<_, _>>()?;
+    match hosts.get(built.len()) {
+        Some(missing) => Err(HostBuildError {
+            host: missing.name.clone(),
+            cause: Box::new(Cause::Thread),
+        }),
+        None => Ok(built),
+    }
+}
+
+fn take<'a>(next: &AtomicUsize, hosts: &[&'a Host]) -> Option<(usize, &'a Host)> {
+    let index = next.fetch_add(1, Ordering::Relaxed);
+    hosts.get(index).map(|host| (index, *host))
+}
+
+/// Builds one host; the calling thread ends up in its namespace.
+fn build(host: &Host, offloads: bool) -> Result<BuiltHost, HostBuildError> {
+    build_inner(host, offloads).map_err(|cause| HostBuildError {
+        host: host.name.clone(),
+        cause: Box::new(cause),
+    })
+}
+
+fn build_inner(host: &Host, offloads: bool) -> Result<BuiltHost, Cause> {
+    let netns = Netns::enter_new().map_err(Cause::Namespace)?;
+    let has_v6 = host
+        .interfaces
+        .iter()
+        .flat_map(|interface| &interface.addresses)
+        .any(|address| address.addr().is_ipv6());
+    quieten(host.kind, has_v6)?;
+    let mut devices = Vec::with_capacity(host.interfaces.len());
+    for interface in &host.interfaces {
+        devices.push((interface.attachment.clone(), device(interface, offloads)?));
+    }
+    netlink::configure(&configs(host))?;
+    let family = if has_v6 { Family::Dual } else { Family::V4 };
+    let responders = host
+        .listen
+        .iter()
+        .map(|listen| Responder::open(&host.name, listen, family))
+        .collect::<Result<_, _>>()?;
+    Ok(BuiltHost {
+        name: host.name.clone(),
+        netns,
+        devices,
+        responders,
+    })
+}
+
+fn device(interface: &Interface, offloads: bool) -> Result<TapPort, Cause> {
+    match interface.port_kind {
+        PortKind::Tap => {}
+        PortKind::Tun => return Err(Cause::PortKind(interface.name.clone(), "tun")),
+        PortKind::Veth => return Err(Cause::PortKind(interface.name.clone(), "veth")),
+    }
+    let mtu = u16::try_from(interface.mtu)
+        .map_err(|_| Cause::Mtu(interface.name.clone(), interface.mtu))?;
+    Ok(tap::create(&TapConfig {
+        name: interface.name.clone(),
+        mac: interface.mac,
+        mtu,
+        offloads,
+        up: false,
+    })?)
+}
+
+/// What netlink sets: the first gateway of each IP version is the default route.
+fn configs(host: &Host) -> Vec<InterfaceConfig> {
+    let mut routed = [false; 2];
+    host.interfaces
+        .iter()
+        .map(|interface| InterfaceConfig {
+            name: interface.name.clone(),
+            mac: interface.mac,
+            mtu: interface.mtu,
+            addresses: interface.addresses.clone(),
+            gateways: interface
+                .gateways
+                .iter()
+                .copied()
+                .filter(|gateway| {
+                    !std::mem::replace(&mut routed[usize::from(IpAddr::is_ipv6(gateway))], true)
+                })
+                .collect(),
+        })
+        .collect()
+}
+
+/// Settings of the namespace, before it has devices: no chatter that nobody asked for, and forwarding in routers.
+fn quieten(kind: HostKind, has_v6: bool) -> Result<(), Cause> {
+    if has_v6 {
+        for (name, value) in [
+            ("accept_ra", "0"),
+            ("autoconf", "0"),
+            ("accept_dad", "0"),
+            ("router_solicitations", "0"),
+        ] {
+            set("ipv6/conf/default", name, value)?;
+        }
+    } else {
+        set("ipv6/conf/default", "disable_ipv6", "1")?;
+    }
+    if kind == HostKind::Router {
+        set("ipv4", "ip_forward", "1")?;
+        set("ipv4/conf/default", "rp_filter", "0")?;
+        set("ipv4/conf/all", "rp_filter", "0")?;
+        if has_v6 {
+            set("ipv6/conf/all", "forwarding", "1")?;
+            set("ipv6/conf/default", "forwarding", "1")?;
+        }
+    }
+    Ok(())
+}
+
+fn set(group: &str, name: &str, value: &str) -> Result<(), Cause> {
+    match fs::write(format!("/proc/sys/net/{group}/{name}"), value) {
+        // A kernel without IPv6 has nothing to be quietened.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && group.starts_with("ipv6") => {
+            Ok(())
+        }
+        Err(source) => Err(Cause::Setting {
+            name: format!("{group}/{name}"),
+            source,
+        }),
+        Ok(()) => Ok(()),
+    }
+}
