@@ -5,6 +5,7 @@
 
 pub mod link;
 pub mod node;
+pub mod path;
 pub mod test;
 
 use indexmap::IndexMap;
