@@ -83,13 +83,12 @@ fn apply(
 ) -> Result<(), UpdateError> {
     let Update { kind, entity } = decode_update(state.program().schema(), update)?;
     match entity {
-        Entity::Entry { entry, counter } => {
+        Entity::Entry { mut entry, counter } => {
             match kind {
-                UpdateKind::Insert => state.insert(&entry),
-                UpdateKind::Modify => state.modify(&entry),
-                UpdateKind::Delete => state.delete(&entry),
+                UpdateKind::Insert => state.insert(&entry).map_err(refused)?,
+                UpdateKind::Modify => modify(state, &mut entry)?,
+                UpdateKind::Delete => state.delete(&entry).map_err(refused)?,
             }
-            .map_err(refused)?;
             let TableEntry {
                 key, is_default, ..
             } = entry;
@@ -111,7 +110,7 @@ fn apply(
             value,
         } => {
             if view(state, &key, is_default).is_none() {
-                return Err(UpdateError::new(Code::NotFound, "there is no such entry"));
+                return Err(no_entry());
             }
             counters.extend(value.map(|value| SetCounter {
                 key,
@@ -121,6 +120,24 @@ fn apply(
         }
     }
     Ok(())
+}
+
+/// Modifies an entry; one that comes without an action keeps its own (§9.1.2).
+fn modify(state: &mut State, entry: &mut TableEntry) -> Result<(), UpdateError> {
+    if entry.action.is_none() && !entry.is_default {
+        let held = state.entry(&entry.key).ok_or_else(no_entry)?.entry;
+        let table = state.program().schema().table(entry.key.table);
+        if table.is_some_and(|table| table.is_const) {
+            // Only the counter of a constant entry can be set, and that comes later.
+            return Ok(());
+        }
+        entry.action.clone_from(&held.action);
+    }
+    state.modify(entry).map_err(refused)
+}
+
+fn no_entry() -> UpdateError {
+    UpdateError::new(Code::NotFound, "there is no such entry")
 }
 
 fn view<'a>(state: &'a State, key: &EntryKey, is_default: bool) -> Option<EntryView<'a>> {
