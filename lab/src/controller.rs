@@ -6,7 +6,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ use weft_controller::handle::Handle;
 use weft_controller::model::Model;
 use weft_controller::southbound::{self, PipelineConfig};
 use weft_controller::status::DataplaneAddress;
-use weft_controller::store::{MemoryStore, Store, StoreError};
+use weft_controller::store::{MemoryStore, SqliteStore, Store, StoreError};
 use weft_northbound_api::{ServeConfig, ServeError, serve};
 use weft_switch::fabric;
 use weft_switch::program::Program;
@@ -119,7 +119,7 @@ pub async fn run_in_lab(dir: &LabDir, supervised: bool) -> Result<(), Controller
     let unix = UnixListener::bind(&socket).map_err(system("listen on the API's socket"))?;
     let parts = Parts {
         model: plan.model()?,
-        store: Arc::new(MemoryStore::new()),
+        store: Arc::new(SqliteStore::open(dir.store_file()).await?),
         southbound: southbound::unix(&dir.p4runtime_socket()),
         address: DataplaneAddress::Unix(dir.p4runtime_socket()),
         serve: ServeConfig {
@@ -317,11 +317,8 @@ async fn report(handle: Handle, api: &str, supervised: bool) {
 
 async fn open_store(store: &str) -> Result<Arc<dyn Store>, ControllerError> {
     match store.split_once(':') {
-        Some(("sqlite", file)) => Ok({
-            let _ = Path::new(file);
-            Arc::new(MemoryStore::new())
-        }),
-        None if store == "memory" => Ok(Arc::new(MemoryStore::default())),
+        Some(("sqlite", file)) => Ok(Arc::new(SqliteStore::open(file).await?)),
+        None if store == "memory" => Ok(Arc::new(MemoryStore::new())),
         _ => Err(ControllerError::StoreKind(store.to_owned())),
     }
 }
