@@ -72,6 +72,10 @@ pub mod drops {
     pub const ACL_IN: &str = "acl-inbound";
     /// The outbound access list says so.
     pub const ACL_OUT: &str = "acl-outbound";
+    /// Something else than an untagged IP packet for a layer-3 port.
+    pub const NOT_IP: &str = "not-ip";
+    /// A packet from a layer-3 port for a port that needs an Ethernet header.
+    pub const NO_ETHERNET: &str = "no-ethernet";
     /// Sent to the gateway, but not IPv4.
     pub const NOT_ROUTABLE: &str = "not-routable";
     /// No route to the destination.

@@ -128,6 +128,13 @@ impl Builder {
         self
     }
 
+    /// Makes a host's interface a layer-3 one.
+    pub fn tun(mut self, host: &str) -> Self {
+        let host = self.model.hosts.get_mut(host).unwrap();
+        host.interfaces[0].port_kind = PortKind::Tun;
+        self
+    }
+
     pub fn build(self) -> Model {
         self.model
     }
@@ -287,15 +294,21 @@ impl Lab {
             .switches
             .values()
             .map(|switch| {
-                let info = |mtu| PortInfo {
-                    mtu,
+                let is_l2 = |port: &Port| match &port.peer {
+                    Peer::Switch { .. } => true,
+                    Peer::Host { host, .. } => {
+                        model.hosts[host].interfaces[0].port_kind != PortKind::Tun
+                    }
+                };
+                let info = |port: &Port| PortInfo {
+                    mtu: port.mtu,
                     up: true,
-                    is_l2: true,
+                    is_l2: is_l2(port),
                 };
                 let ports: PortSet = switch
                     .ports
                     .iter()
-                    .map(|(number, port)| (*number, info(port.mtu)))
+                    .map(|(number, port)| (*number, info(port)))
                     .collect();
                 let datapath = Datapath {
                     device: switch.device_id,

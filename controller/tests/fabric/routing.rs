@@ -156,3 +156,53 @@ fn a_host_with_the_gateways_address_is_the_gateway() {
         lab.mac("router")
     );
 }
+
+#[test]
+fn hosts_at_layer_3_ports_reach_everybody_without_ethernet() {
+    let mut lab = lab::routed().tun("a").tun("d").lab();
+    let cases = [
+        ("a", "b", 63, 3),
+        ("a", "c", 63, 1),
+        ("a", "d", 63, 3),
+        ("b", "a", 64, 3),
+        ("c", "a", 63, 1),
+        ("d", "c", 63, 3),
+    ];
+    for (src, dst, ttl, hops) in cases {
+        let ends = if ttl == 64 {
+            lab.ends(src, dst)
+        } else {
+            through_gateway(&lab, src, dst)
+        };
+        let frame = frames::tcp(ends, (1, 2), b"no header but IP's");
+        let from = if ["a", "d"].contains(&src) { 14 } else { 0 };
+        let outcome = lab.send(src, &frame[from..]);
+        let got = outcome.only(dst);
+        let ip = if ["a", "d"].contains(&dst) {
+            got
+        } else {
+            assert_eq!(got[..6], lab.mac(dst).0);
+            assert_eq!(got[6..14], [&GATEWAY_MAC.0[..], &[8, 0]].concat());
+            &got[14..]
+        };
+        assert_eq!(ip[8], ttl);
+        assert_eq!((&ip[..8], &ip[12..]), (&frame[14..22], &frame[26..]));
+        check_sums(&[&[0; 14], ip].concat());
+        assert_eq!(outcome.hops.len(), hops);
+    }
+    let ends = Ends {
+        dst: "10.0.1.254".parse().unwrap(),
+        ..through_gateway(&lab, "a", "d")
+    };
+    let outcome = lab.send("a", &frames::echo_request(ends, 1)[14..]);
+    check_sums(&[&[0; 14], outcome.only("a")].concat());
+    // Neighbors ask for it as for anybody; what is not IP stops at its port.
+    let request = Arp::request(lab.mac("b"), lab.ip("b"), lab.ip("a"));
+    assert_eq!(lab.send("b", &request.to_bytes()).hosts(), ["b"]);
+    let request = Arp::request(lab.mac("b"), lab.ip("b"), "10.0.1.99".parse().unwrap());
+    let outcome = lab.send("b", &request.to_bytes());
+    assert_eq!(outcome.hosts(), ["c"]);
+    assert_eq!(outcome.reasons(), ["not-ip", "not-ip"]);
+    assert_eq!(lab.send("a", &[0x60; 60]).reasons(), ["not-routable"]);
+    assert_eq!(lab.send("a", &[0x70; 60]).reasons(), ["parser-reject"]);
+}

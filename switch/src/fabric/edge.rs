@@ -217,7 +217,11 @@ pub(super) fn from_host() -> Vec<Step> {
     ]);
     let reserved = eq(shr(field("eth.dst"), 4), number(0x0018_0c20_0000, 48));
     let arp_request = all([eq(field("arp.op"), number(ARP_REQUEST, 16)), untagged()]);
-    let to_gateway = eq(field("eth.dst"), field("meta.gateway_mac"));
+    // A host at a layer-3 port has no neighbors but the gateway.
+    let to_gateway = any([
+        eq(field("eth.dst"), field("meta.gateway_mac")),
+        field("std.l3"),
+    ]);
     vec![
         Step::drop_if(labelled, drops::MPLS_FROM_HOST),
         Step::drop_if(is_group(field("eth.src")), drops::BAD_SOURCE),
@@ -277,7 +281,14 @@ fn resolve() -> Vec<Step> {
                 ),
                 Step::Run(vec![
                     flows::decrement_ttl(),
-                    copy("eth.src", "eth.dst"),
+                    when(
+                        field("std.l3"),
+                        vec![
+                            Op::SetValid("eth".into()),
+                            set("eth.type", number(headers::IPV4, 16)),
+                        ],
+                    ),
+                    copy("eth.src", "meta.gateway_mac"),
                     copy("eth.dst", "meta.next_mac"),
                 ]),
             ],

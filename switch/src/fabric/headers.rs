@@ -20,8 +20,8 @@ const MAX_TAGS: u8 = 3;
 pub(super) const MPLS: u128 = 0x8847;
 /// EtherType of labelled frames to an upstream-assigned label (RFC 5332).
 pub(super) const MPLS_UPSTREAM: u128 = 0x8848;
-const IPV4: u128 = 0x0800;
-const IPV6: u128 = 0x86dd;
+pub(super) const IPV4: u128 = 0x0800;
+pub(super) const IPV6: u128 = 0x86dd;
 const ARP: u128 = 0x0806;
 const VLAN: u128 = 0x8100;
 const SERVICE_VLAN: u128 = 0x88a8;
@@ -181,7 +181,8 @@ pub(super) fn parser() -> Parser {
     Parser {
         start: "start".into(),
         states: vec![
-            branch("start", ahead(96, 16), &[(MPLS, "fabric")], "eth"),
+            start(),
+            branch("layer3", ahead(0, 4), &[(4, "ipv4"), (6, "ipv6")], REJECT),
             take("fabric_eth", leaf("fabric", "labels")),
             take(
                 "mpls.next",
@@ -221,6 +222,23 @@ pub(super) fn parser() -> Parser {
             take("tcp", leaf("tcp", ACCEPT)),
             take("udp", leaf("udp", ACCEPT)),
         ],
+    }
+}
+
+/// A packet from a layer-3 port begins with its IP header.
+fn start() -> State {
+    let any = Masked { value: 0, mask: 0 };
+    let case = |values: [Masked; 2], next: &str| Case {
+        values: values.into(),
+        next: next.into(),
+    };
+    State {
+        select: vec![key("std.l3"), ahead(96, 16)],
+        cases: vec![
+            case([exactly(1), any], "layer3"),
+            case([any, exactly(MPLS)], "fabric"),
+        ],
+        ..leaf("start", "eth")
     }
 }
 

@@ -222,12 +222,20 @@ fn prepare() -> Vec<Op> {
         either(
             valid("ipv4"),
             vec![
+                when(
+                    field("std.l3"),
+                    vec![set("meta.eth_type", number(headers::IPV4, 16))],
+                ),
                 copy("meta.ip_proto", "ipv4.proto"),
                 copy("meta.ip_dscp", "ipv4.dscp"),
             ],
             vec![when(
                 valid("ipv6"),
                 vec![
+                    when(
+                        field("std.l3"),
+                        vec![set("meta.eth_type", number(headers::IPV6, 16))],
+                    ),
                     copy("meta.ip_proto", "ipv6.next_header"),
                     copy("meta.ip_dscp", "ipv6.dscp"),
                 ],
@@ -332,9 +340,23 @@ fn is_copy_for_all(traffic_class: &str) -> Expr {
 pub(super) fn egress() -> Control {
     // A replica for another edge; only the fabric's own floods have such.
     let replica = all([not_zero(field("std.instance"), 16), field("meta.flood")]);
+    // What a layer-3 port can carry, and what others can: addresses are not invented here.
+    let bare_ip = all([
+        any([valid("ipv4"), valid("ipv6")]),
+        not(valid("vlan[0]")),
+        not(valid("fabric_eth")),
+    ]);
     let mut copy_for_all = push_fabric(cast(20, field("std.instance")));
     copy_for_all.push(set("mpls[1].tc", number(COPY_FOR_ALL, 3)));
     control(vec![
+        Step::either(
+            field("std.egress_l3"),
+            vec![
+                Step::drop_if(not(bare_ip), drops::NOT_IP),
+                Step::Run(vec![Op::SetInvalid("eth".into())]),
+            ],
+            vec![Step::drop_if(not(valid("eth")), drops::NO_ETHERNET)],
+        ),
         Step::when(replica, vec![Step::Run(copy_for_all)]),
         Step::either(
             valid("fabric_eth"),
