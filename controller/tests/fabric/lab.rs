@@ -371,14 +371,28 @@ impl Lab {
 
     /// Sum of a table's counters.
     pub fn counted(&self, switch: &str, table: &str) -> CounterValue {
-        let id = self.program.schema().table_by_name(table).unwrap().id;
-        let mut total = CounterValue::default();
-        for view in self.datapaths[switch].state.entries(id) {
-            let value = view.counter.unwrap().value();
-            total.packets += value.packets;
-            total.bytes += value.bytes;
+        let key = (switch.to_owned(), table.to_owned());
+        self.counters().remove(&key).unwrap_or_default()
+    }
+
+    /// Sums of all tables' counters that are not zero, by switch and table.
+    pub fn counters(&self) -> BTreeMap<(String, String), CounterValue> {
+        let mut totals: BTreeMap<_, CounterValue> = BTreeMap::new();
+        for (switch, datapath) in &self.datapaths {
+            for table in self.program.schema().tables() {
+                let entries = datapath.state.entries(table.id);
+                for value in entries.iter().filter_map(|view| view.counter) {
+                    let value = value.value();
+                    let total = totals
+                        .entry((switch.clone(), table.name.clone()))
+                        .or_default();
+                    total.packets += value.packets;
+                    total.bytes += value.bytes;
+                }
+            }
         }
-        total
+        totals.retain(|_, value| *value != CounterValue::default());
+        totals
     }
 
     pub fn interface(&self, host: &str) -> &Interface {

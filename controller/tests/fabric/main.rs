@@ -10,9 +10,11 @@
 
 mod bridging;
 mod compiled;
+mod counters;
 mod flows;
 mod frames;
 mod hostile;
 mod lab;
 mod paths;
+mod random;
 mod routing;
