@@ -1,1 +1,9 @@
+//! The API in front of a real controller, which programs real switches of the same process.
 
+mod flows;
+mod lab;
+mod openapi;
+mod paths;
+mod reads;
+mod requests;
+mod sockets;

@@ -1,0 +1,229 @@
+//! What is told about switches, ports, links and hosts.
+
+use serde_json::{Value, json};
+
+use super::lab::Lab;
+
+fn names(list: &Value) -> Vec<&str> {
+    let items = list["items"].as_array().unwrap();
+    items
+        .iter()
+        .map(|item| item["name"].as_str().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn the_topology_is_that_of_the_file() {
+    let lab = Lab::up().await;
+    let topology = lab.get("/v1/topology").await.is(200);
+    assert_eq!(topology["name"], "chain");
+    assert_eq!(topology["fabric"], "none");
+    assert_eq!(
+        topology["nodes"][3],
+        json!({ "name": "s2", "kind": "switch", "labels": { "tier": "core" } })
+    );
+    assert_eq!(
+        lab.get("/v1/links/last").await.is(200),
+        json!({
+            "name": "last", "endpoints": ["s2:east", "s3:west"],
+            "state": "up", "desiredState": "up", "metric": 1, "srlgs": [],
+        })
+    );
+    let by_end = lab.get("/v1/links/s3:west").await.is(200);
+    assert_eq!(by_end["name"], "last");
+    let host = lab.get("/v1/hosts/left").await.is(200);
+    assert_eq!(host["addresses"], json!(["10.9.0.1/24"]));
+    assert_eq!(
+        host["attachment"],
+        json!({ "switch": "s1", "port": "host" })
+    );
+    assert_eq!(host["source"], "declared");
+    for unknown in [
+        "links/x",
+        "hosts/x",
+        "switches/x",
+        "switches/x/ports",
+        "switches/s1/ports/x",
+        "switches/x/flows",
+        "switches/x/pipeline",
+    ] {
+        lab.get(&format!("/v1/{unknown}")).await.problem(404);
+    }
+}
+
+#[tokio::test]
+async fn switches_tell_what_they_run_and_how_far_they_are() {
+    let lab = Lab::up().await;
+    let switch = lab.get("/v1/switches/s2").await.is(200);
+    assert_eq!(switch["connected"], true);
+    assert_eq!(switch["pipeline"], "fabric");
+    assert_eq!(switch["p4runtime"]["deviceId"], 2);
+    assert!(
+        switch["p4runtime"]["address"]
+            .as_str()
+            .unwrap()
+            .starts_with("unix:")
+    );
+    assert_ne!(switch["bootId"], "");
+    assert_eq!(switch["desiredRevision"], switch["observedRevision"]);
+    let connected = json!({ "type": "SwitchConnected", "status": true });
+    assert!(
+        switch["conditions"]
+            .as_array()
+            .unwrap()
+            .contains(&connected),
+        "{switch:#}"
+    );
+
+    let ports = lab.get("/v1/switches/s2/ports").await.is(200);
+    assert_eq!(names(&ports).len(), 2);
+    let west = lab.get("/v1/switches/s2/ports/west").await.is(200);
+    let by_number = format!("/v1/switches/s2/ports/{}", west["number"]);
+    assert_eq!(lab.get(&by_number).await.is(200), west);
+    assert_eq!(west["peer"], "s1:east");
+    assert_eq!(west["state"], "up");
+    assert_eq!(west["kind"], "patch");
+    assert_eq!(west["counters"]["rxPackets"], 0);
+}
+
+#[tokio::test]
+async fn lists_come_in_pages_and_by_label() {
+    let lab = Lab::up().await;
+    let first = lab.get("/v1/switches?limit=2").await.is(200);
+    assert_eq!(names(&first), ["s1", "s2"]);
+    let cursor = first["next"].as_str().unwrap();
+    let second = lab
+        .get(&format!("/v1/switches?limit=2&cursor={cursor}"))
+        .await
+        .is(200);
+    assert_eq!(names(&second), ["s3"]);
+    assert_eq!(second["next"], Value::Null);
+    assert!(second["revision"].as_str().unwrap().starts_with('r'));
+    let core = lab.get("/v1/switches?selector=tier%3Dcore").await.is(200);
+    assert_eq!(names(&core), ["s2"]);
+    assert_eq!(
+        names(&lab.get("/v1/switches?selector=!tier").await.is(200)),
+        ["s1", "s3"]
+    );
+    assert_eq!(
+        names(&lab.get("/v1/hosts").await.is(200)),
+        ["left", "right"]
+    );
+    assert_eq!(names(&lab.get("/v1/links").await.is(200)).len(), 4);
+}
+
+#[tokio::test]
+async fn the_pipeline_is_described_from_its_p4info() {
+    let lab = Lab::without_switches().await;
+    let pipeline = lab.get("/v1/switches/s1/pipeline").await.is(200);
+    assert_eq!(pipeline["name"], "fabric");
+    let tables = pipeline["tables"].as_array().unwrap();
+    let flows = tables.iter().find(|table| table["flows"] == true).unwrap();
+    let field = flows["fields"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|field| field["name"] == "tcp_dst");
+    assert_eq!(
+        field.unwrap(),
+        &json!({
+            "name": "tcp_dst", "id": field.unwrap()["id"], "bits": 16, "match": "ternary",
+            "format": "number", "requires": ["ip_proto=6"],
+        })
+    );
+    let schema = &flows["schema"]["properties"];
+    assert_eq!(
+        schema["match"]["properties"]["tcp_dst"]["anyOf"][0]["maximum"],
+        65535
+    );
+    assert!(schema["priority"].is_object());
+    for table in tables {
+        assert_eq!(table["schema"]["type"], "object", "{}", table["name"]);
+    }
+}
+
+#[tokio::test]
+async fn metrics_have_a_line_for_each_switch() {
+    let lab = Lab::up().await;
+    let metrics = lab.get("/metrics").await;
+    assert!(
+        metrics
+            .header("content-type")
+            .starts_with("application/openmetrics-text")
+    );
+    let writes: Vec<_> = (metrics.text.lines())
+        .filter(|line| line.starts_with("weft_switch_writes_total{"))
+        .collect();
+    assert_eq!(writes.len(), 3, "{}", metrics.text);
+    assert!(
+        metrics
+            .text
+            .contains("weft_switch_connected{switch=\"s1\"} 1")
+    );
+    assert!(
+        metrics
+            .text
+            .contains("weft_port_rx_packets_total{switch=\"s2\",port=\"west\"} 0")
+    );
+    assert!(metrics.text.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn a_link_goes_down_and_up_again() {
+    let lab = Lab::up().await;
+    let down = lab
+        .patch("/v1/links/last", json!({ "state": "down" }))
+        .await
+        .is(200);
+    assert_eq!(down["desiredState"], "down");
+    let port = || async { lab.get("/v1/switches/s2/ports/east").await.is(200)["state"].clone() };
+    let wait_for = |state: &'static str| async move {
+        let reached = async {
+            while port().await != state {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(super::lab::SOON, reached)
+            .await
+            .expect(state);
+    };
+    wait_for("down").await;
+    lab.patch("/v1/links/s2:east", json!({ "state": "up" }))
+        .await
+        .is(200);
+    wait_for("up").await;
+
+    let problem = lab
+        .patch("/v1/links/last", json!({ "state": "sideways" }))
+        .await
+        .problem(422);
+    assert_eq!(problem["errors"][0]["pointer"], "/state");
+    let problem = lab
+        .patch("/v1/links/last", json!({ "stat": "down" }))
+        .await
+        .problem(422);
+    assert_eq!(problem["errors"][0]["didYouMean"], "state");
+    let problem = lab
+        .patch("/v1/links/last", json!({ "impair": null }))
+        .await
+        .problem(422);
+    assert_eq!(problem["errors"][0]["code"], "not-supported");
+    lab.patch("/v1/links/x", json!({ "state": "down" }))
+        .await
+        .problem(404);
+}
+
+#[tokio::test]
+async fn ready_means_that_every_switch_was_programmed() {
+    let away = Lab::without_switches().await;
+    assert_eq!(
+        away.get("/v1/health/ready").await.is(503),
+        json!({ "status": "starting" })
+    );
+    away.get("/v1/health/live").await.is(200);
+    let lab = Lab::up().await;
+    assert_eq!(
+        lab.get("/v1/health/ready").await.is(200),
+        json!({ "status": "ok" })
+    );
+}
