@@ -1,4 +1,7 @@
 //! Shortest paths between switches: one run of Dijkstra for each destination.
+//!
+//! The same answer as [`crate::graph::Graph::next_hops`], which tests hold it to, by index and port instead of by name:
+//! the compile asks for every destination at every switch.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};

@@ -1,10 +1,13 @@
 //! Any graph of switches: everybody reaches everybody, broadcast reaches each once, whatever links are down, as long as
 //! a way is left.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use weft_controller::compile::{Fabric, apply, diff};
+use weft_controller::compile::{Desired, Fabric, apply, diff, node_label};
+use weft_controller::graph::Graph as Oracle;
+use weft_proto::schema::Schema;
+use weft_proto::vocab::{FieldMatch, PortNo, TableAction};
 use weft_switch::fabric::pipeline;
 use weft_switch::program::Program;
 
@@ -62,8 +65,68 @@ impl Graph {
     }
 }
 
+/// Ports of each label's group, sorted, as a switch's entries have them.
+fn groups(desired: &Desired, schema: &Schema) -> BTreeMap<u128, Vec<PortNo>> {
+    let table = schema.table_by_name("node_paths").unwrap().id;
+    let of_table = desired.entries.iter().filter(|(key, _)| key.table == table);
+    of_table
+        .map(|(key, entry)| {
+            let Some(FieldMatch::Exact(label)) = key.matches.values().next() else {
+                panic!("labels are matched exactly");
+            };
+            let TableAction::OneShot(members) = &entry.action else {
+                panic!("paths are groups");
+            };
+            let ports = members
+                .iter()
+                .map(|member| member.watch_port.unwrap())
+                .collect();
+            (*label, ports)
+        })
+        .collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn groups_are_the_equal_cost_next_hops_of_the_graph(
+        graph in graph(),
+        metrics in prop::collection::vec(1u32..4, 16),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let (builder, spare) = graph.build();
+        let mut model = builder.build();
+        for (link, metric) in model.links.values_mut().zip(metrics) {
+            link.metric = metric;
+        }
+        let mut oracle = Oracle::new(&model);
+        let mut down = BTreeSet::new();
+        if !spare.is_empty() {
+            let link = spare[cut.index(spare.len())].clone();
+            oracle.set_link(&link, false);
+            down.insert(link);
+        }
+        let program = Program::new(pipeline()).unwrap();
+        let desired = Fabric::new(&model, &down, program.schema()).unwrap().switches();
+        let mut expected: BTreeMap<&str, BTreeMap<u128, Vec<PortNo>>> = BTreeMap::new();
+        let attachments = model.hosts.values().flat_map(|host| &host.interfaces);
+        let edges: BTreeSet<_> = attachments.map(|end| &end.attachment.switch).collect();
+        for edge in edges {
+            let label = node_label(model.switches[edge].device_id).unwrap().into();
+            let next_hops = oracle.next_hops(edge);
+            for name in model.switches.keys().filter(|name| *name != edge) {
+                let mut ports: Vec<_> = next_hops[name].iter().map(|hop| hop.port.unwrap()).collect();
+                ports.sort_unstable();
+                expected.entry(name).or_default().insert(label, ports);
+            }
+        }
+        for (name, desired) in desired {
+            let groups = groups(&desired, program.schema());
+            prop_assert_eq!(&groups, &expected.remove(name).unwrap_or_default(), "{}", name);
+        }
+    }
+
     #[test]
     fn everybody_is_reached_exactly_once(graph in graph(), cut in any::<prop::sample::Index>()) {
         let (builder, spare) = graph.build();
