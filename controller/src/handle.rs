@@ -11,6 +11,7 @@ use tokio::sync::{oneshot, watch};
 use weft_proto::schema::Schema;
 
 use crate::flow::FlowSpec;
+use crate::graph::Graph;
 use crate::problem::FieldError;
 use crate::status::{
     DataplaneAddress, FlowView, HostView, LinkView, Metrics, OperState, PortCounters, PortView,
@@ -287,6 +288,11 @@ impl Handle {
     /// One link, by its name or by either endpoint `node:interface`.
     pub fn link(&self, name: &str) -> Result<LinkView, HandleError> {
         self.shared.link(name)
+    }
+
+    /// The topology for path computation, with links as they are now.
+    pub fn graph(&self) -> Arc<Graph> {
+        self.shared.graph()
     }
 
     /// All hosts, by name.

@@ -17,6 +17,8 @@ mod election;
 mod mailbox;
 mod session;
 mod task;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -242,14 +244,19 @@ impl Reconciler {
             *self.used.entry(key.table).or_default() += 1;
         }
         let plan = diff(&observed, &self.desired);
-        let held = observed.entries.len();
+        let total = observed.entries.len();
         self.observed = Some(observed);
+        let held = std::mem::take(&mut self.held);
+        let held_groups = std::mem::take(&mut self.held_groups);
         self.mark_plan(&plan);
         let deletes = self.marks.deletes.len();
-        if !self.settled && deletes > MASS_DELETE && deletes * 2 > held || !self.held.is_empty() {
-            self.held = std::mem::take(&mut self.marks.deletes);
-            self.held_groups = std::mem::take(&mut self.marks.group_deletes);
-        }
+        let unexplained = !self.settled && deletes > MASS_DELETE && deletes * 2 > total;
+        hold(&mut self.marks.deletes, &mut self.held, |key| {
+            unexplained || held.contains(key)
+        });
+        hold(&mut self.marks.group_deletes, &mut self.held_groups, |id| {
+            unexplained || held_groups.contains(id)
+        });
         self.settled = true;
     }
 
@@ -595,6 +602,15 @@ fn take<K: Ord>(
         let Some(key) = marks.pop_first() else { return };
         batch.extend(update(&key));
     }
+}
+
+/// Moves keys from `marks` to `held`.
+fn hold<K: Ord>(marks: &mut BTreeSet<K>, held: &mut BTreeSet<K>, which: impl Fn(&K) -> bool) {
+    let (moved, kept) = std::mem::take(marks)
+        .into_iter()
+        .partition(|key| which(key));
+    *marks = kept;
+    held.extend::<BTreeSet<K>>(moved);
 }
 
 fn change<T: PartialEq>(old: Option<&T>, new: &T) -> Option<Change> {

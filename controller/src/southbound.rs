@@ -3,6 +3,7 @@
 //! All sessions share one HTTP/2 connection. Per-update errors of a large batch travel in the trailers, which is why
 //! the limit for header lists is raised.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use tonic::{Code, Status};
 use weft_proto::p4::v1 as wire;
 use weft_proto::p4::v1::p4_runtime_client::P4RuntimeClient;
 use weft_proto::schema::Schema;
-use weft_proto::vocab::{DeviceId, ElectionId, MulticastGroup, TableEntry};
+use weft_proto::vocab::{CounterValue, DeviceId, ElectionId, EntryKey, MulticastGroup, TableEntry};
 use weft_proto::{codec, p4, status};
 
 use crate::compile::{Change, Subject, Update};
@@ -200,6 +201,48 @@ impl SwitchClient {
             }
         }
         Ok(state)
+    }
+
+    /// The sum of the direct counters of these entries; `None` where none of them counts.
+    pub(crate) async fn counters(
+        &mut self,
+        schema: &Schema,
+        entries: &[TableEntry],
+    ) -> Result<Option<CounterValue>, Status> {
+        use wire::entity::Entity;
+        let query = |entry: &TableEntry| {
+            codec::encode_query(&codec::Query::Entries(codec::EntryFilter {
+                table: Some(entry.key.table),
+                matches: entry.key.matches.clone(),
+                priority: entry.key.priority,
+                counters: true,
+                ..codec::EntryFilter::default()
+            }))
+        };
+        let keys: BTreeSet<&EntryKey> = entries.iter().map(|entry| &entry.key).collect();
+        let mut sum: Option<CounterValue> = None;
+        let mut seen = BTreeSet::new();
+        let mut answer = self.read(entries.iter().map(query).collect()).await?;
+        while let Some(part) = answer.message().await? {
+            for entity in part.entities {
+                let Some(Entity::TableEntry(wire)) = entity.entity else {
+                    continue;
+                };
+                let Ok(entry) = codec::decode_entry(schema, &wire) else {
+                    continue;
+                };
+                // A filter that matches everything returns more than the entry that was meant.
+                if !keys.contains(&entry.key) || !seen.insert(entry.key) {
+                    continue;
+                }
+                if let Ok(Some(value)) = codec::decode_counter(schema, &wire) {
+                    let sum = sum.get_or_insert_default();
+                    sum.packets += value.packets;
+                    sum.bytes += value.bytes;
+                }
+            }
+        }
+        Ok(sum)
     }
 
     /// Reads by entity filters.

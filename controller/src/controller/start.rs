@@ -1,6 +1,6 @@
 //! Starting a controller: identity, declared state, tasks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, RwLock};
 
@@ -13,6 +13,7 @@ use weft_proto::vocab::PortNo;
 
 use super::writer::{Inputs, Writer};
 use super::{Config, StartError, inventory};
+use crate::graph::Graph;
 use crate::handle::{Handle, Shared, State, SwitchEntry};
 use crate::model::{FabricMode, Host, HostKind, Link, Model, Peer, Switch};
 use crate::object;
@@ -232,7 +233,7 @@ fn initial_state(model: &Model) -> State {
             .map(|name| (name.clone(), BTreeMap::new()))
             .collect(),
         boot_ids: BTreeMap::new(),
-        down: BTreeSet::new(),
+        graph: Arc::new(Graph::new(model)),
     }
 }
 

@@ -15,6 +15,7 @@ use super::StartError;
 use super::inventory::{Inventory, Observed, oper_state, port_kind};
 use crate::compile::Fabric;
 use crate::flow::{self, CompiledFlow, FlowSpec};
+use crate::graph::Graph;
 use crate::handle::{Command, Flow, Shared};
 use crate::model::{Endpoint, Link, Model};
 use crate::object::{self, Document, LinkDeclaration};
@@ -283,7 +284,11 @@ impl Writer {
                 tracing::error!(%error, "fabric does not compile; switches stay as they are")
             }
         }
-        self.shared.write().down.clone_from(&down);
+        let mut graph = Graph::new(&self.model);
+        for link in &down {
+            graph.set_link(link, false);
+        }
+        self.shared.write().graph = Arc::new(graph);
         self.compiled = Some(down);
         self.update_ready();
     }

@@ -1,6 +1,6 @@
 //! What a controller shows to its handles: the declared state with its one writer, and each switch's status.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -13,7 +13,9 @@ use weft_proto::vocab::{DeviceId, EntryKey};
 
 use super::{Command, FlowFilter, HandleError};
 use crate::flow::{CompiledFlow, FlowSpec};
+use crate::graph::Graph;
 use crate::reconcile::Mailbox;
+use crate::southbound::SwitchClient;
 use crate::status::{
     Condition, ConditionType, DataplaneAddress, FlowStatus, FlowView, HostView, LinkView, Metrics,
     NodeView, Phase, PortCounters, PortView, SwitchStatus, SwitchView, TopologyView,
@@ -54,8 +56,8 @@ pub(crate) struct State {
     pub(crate) ports: BTreeMap<String, BTreeMap<u32, PortView>>,
     pub(crate) flows: BTreeMap<String, BTreeMap<String, Arc<Flow>>>,
     pub(crate) boot_ids: BTreeMap<String, String>,
-    /// Links that are down, declared or observed.
-    pub(crate) down: BTreeSet<String>,
+    /// The topology with links as they are, declared and observed.
+    pub(crate) graph: Arc<Graph>,
 }
 
 /// A stored flow and what it becomes.
@@ -265,7 +267,20 @@ impl Shared {
         switch: &str,
         name: &str,
     ) -> Result<FlowView, HandleError> {
-        self.flow(switch, name)
+        let mut view = self.flow(switch, name)?;
+        let entry = self.entry(switch)?;
+        if view.status.phase == Phase::Realized && entry.status.borrow().reachable {
+            let mut client = SwitchClient::new(self.channel.clone(), entry.device);
+            match client.counters(&entry.schema, &view.entries).await {
+                Ok(counters) => view.status.counters = counters,
+                Err(error) => tracing::debug!(switch, error = error.message(), "no counters"),
+            }
+        }
+        Ok(view)
+    }
+
+    pub(crate) fn graph(&self) -> Arc<Graph> {
+        Arc::clone(&self.read().graph)
     }
 
     pub(crate) async fn wait_realized(
