@@ -18,3 +18,4 @@ mod lab;
 mod paths;
 mod random;
 mod routing;
+mod topologies;
