@@ -537,6 +537,25 @@ fn access_lists_stop_what_they_say_on_the_way_in_and_out() {
 }
 
 #[test]
+fn what_follows_an_edit_sees_the_packet_as_it_is_now() {
+    let mut lab = chain().lab();
+    let bits = edits(&lab, &["tcp_dst"]);
+    let args = [("edits", bits), ("tcp_dst", 23), ("verdict", NORMAL)];
+    put(
+        &mut lab,
+        "s1",
+        1,
+        &[("tcp_dst", all(80, 16))],
+        ("flow_edit", &args),
+    );
+    let telnet = [("l4_dst", FieldMatch::Range { low: 23, high: 23 })];
+    let inbound = entry(&lab, "acl_in", 1, &telnet, ("deny_in", &[]));
+    write(&mut lab, "s1", Subject::Entry(inbound));
+    let frame = frames::tcp(lab.ends("h1", "h2"), (9, 80), b"");
+    assert_eq!(lab.send("h1", &frame).reasons(), ["acl-inbound"]);
+}
+
+#[test]
 fn flood_by_an_edit_is_the_same_flood() {
     let mut lab = lab::ring(3).lab();
     let args = [

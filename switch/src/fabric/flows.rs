@@ -16,6 +16,7 @@ use super::build::{
     action, any_scope, bit, copy, drop, either, eq, field, formatted, key, le, number, param, pop,
     push, set, sub, valid, when,
 };
+use super::stages::summary;
 use super::{drops, strip_fabric};
 use crate::ir::{Action, Call, Format, Key, KeyKind, Op, Param, Table};
 
@@ -54,7 +55,7 @@ const FLOOD: u128 = 2;
 const CONTROLLER: u128 = 3;
 const MULTICAST: u128 = 5;
 
-const SETTABLE: [Settable; 17] = [
+const SETTABLE: [Settable; 15] = [
     settable("eth_src", "eth.src", 48, Format::Mac),
     settable("eth_dst", "eth.dst", 48, Format::Mac),
     settable("vlan_vid", "vlan[0].vid", 12, Format::Number),
@@ -70,8 +71,6 @@ const SETTABLE: [Settable; 17] = [
     settable("arp_op", "arp.op", 16, Format::Number),
     settable("arp_spa", "arp.spa", 32, Format::Ipv4),
     settable("arp_tpa", "arp.tpa", 32, Format::Ipv4),
-    settable("arp_sha", "arp.sha", 48, Format::Mac),
-    settable("arp_tha", "arp.tha", 48, Format::Mac),
 ];
 
 pub(super) fn table() -> Table {
@@ -247,8 +246,10 @@ fn edit_ops() -> Vec<Op> {
             .zip(FIRST_SET..)
             .map(|(field, index)| edit(index, vec![set(field.target, param(field.name))])),
     );
+    ops.push(edit(DEC_TTL, vec![decrement_ttl()]));
+    // What follows sees the packet as it is now.
+    ops.extend(summary());
     ops.extend([
-        edit(DEC_TTL, vec![decrement_ttl()]),
         verdict(DROP, deny()),
         verdict(OUTPUT, output("port")),
         verdict(FLOOD, flood()),

@@ -201,8 +201,15 @@ fn flood_everywhere() -> Vec<Op> {
     ops
 }
 
-/// What several headers may say, in one place; and the network, if labels tell it.
+/// What is known from the headers.
 fn prepare() -> Vec<Op> {
+    let mut ops = summary();
+    ops.push(when(valid("fabric_eth"), vec![network_of_labels()]));
+    ops
+}
+
+/// What one of several headers says, in one place.
+pub(super) fn summary() -> Vec<Op> {
     let fragment = any([
         not_zero(field("ipv4.fragment"), 13),
         bit(field("ipv4.flags"), 0, 3),
@@ -215,7 +222,13 @@ fn prepare() -> Vec<Op> {
                 copy("meta.eth_type", "vlan[0].type"),
                 when(
                     valid("vlan[1]"),
-                    vec![copy("meta.eth_type", "vlan[1].type")],
+                    vec![
+                        copy("meta.eth_type", "vlan[1].type"),
+                        when(
+                            valid("vlan[2]"),
+                            vec![copy("meta.eth_type", "vlan[2].type")],
+                        ),
+                    ],
                 ),
             ],
         ),
@@ -256,7 +269,6 @@ fn prepare() -> Vec<Op> {
                 ],
             )],
         ),
-        when(valid("fabric_eth"), vec![network_of_labels()]),
     ]
 }
 
