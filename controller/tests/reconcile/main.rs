@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed test says where")]
 
+mod bring_up;
 mod lab;
 
 use std::net::IpAddr;
