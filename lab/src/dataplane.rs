@@ -13,6 +13,7 @@ use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -118,7 +119,7 @@ pub fn main() -> ExitCode {
         Ok(()) | Err(DataplaneError::Interrupted) => ExitCode::SUCCESS,
         Err(error) => {
             let message = chain(&error);
-            tracing::error!(error = %message, "the data plane ends");
+            tracing::debug!(error = %message, "the data plane ends");
             emit(&Event::Failed { message });
             ExitCode::from(70)
         }
@@ -160,6 +161,7 @@ fn run() -> Result<(), DataplaneError> {
     nix::unistd::setsid()
         .map_err(io::Error::from)
         .map_err(system("begin a session"))?;
+    raise_descriptor_limit();
     let model = plan.model()?;
     let lock = LabDir::new(&plan.name)?.acquire()?;
     let result = prepare(&lock, &plan).and_then(|()| {
@@ -175,6 +177,15 @@ fn run() -> Result<(), DataplaneError> {
     // Held until the process has ended, so that whoever waits for the lock finds nothing left.
     std::mem::forget(lock);
     result
+}
+
+/// Each host takes a few descriptors; the usual soft limit would end at a few hundred hosts.
+fn raise_descriptor_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
 }
 
 fn read_plan() -> io::Result<Plan> {

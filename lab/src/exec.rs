@@ -105,7 +105,7 @@ impl HostNamespaces {
     /// # Errors
     /// [`ExecError::Enter`], [`ExecError::Start`].
     pub fn spawn(&self, mut command: Command) -> Result<Child, ExecError> {
-        let started = self.network.run(|| {
+        let started = self.network.run_program(|| {
             setns(&self.pids, CloneFlags::CLONE_NEWPID)
                 .map_err(io::Error::from)
                 .map_err(ExecError::Enter)?;

@@ -234,3 +234,69 @@ fn set(group: &str, name: &str, value: &str) -> Result<(), Cause> {
         Ok(()) => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use weft_controller::load;
+
+    use super::*;
+
+    fn hosts(text: &str) -> Vec<Host> {
+        let model = load::model(text.as_bytes(), "test.yaml", None).unwrap();
+        model.hosts.into_values().collect()
+    }
+
+    fn see(host: &BuiltHost, command: &str) -> String {
+        let output = host
+            .netns
+            .run_program(|| Command::new("sh").args(["-c", command]).output())
+            .unwrap()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    #[test]
+    fn a_host_has_its_name_mac_mtu_and_no_chatter() {
+        if !crate::netns::allowed("a_host_has_its_name_mac_mtu_and_no_chatter") {
+            return;
+        }
+        let declared = hosts(
+            "name: t\ntopology:\n  nodes:\n    s1: { kind: switch }\n    a: { kind: host, ip: 10.1.0.1/24, gateway: 10.1.0.254, mtu: 1400 }\n    b: { kind: host, ip: 10.2.0.1/24 }\n",
+        );
+        let built = build_all(&declared, true).unwrap();
+        assert_eq!(built.len(), 2);
+        let (a, interface) = (&built[0], &declared[0].interfaces[0]);
+        let sys = |name: &str| see(a, &format!("cat /sys/class/net/{}/{name}", interface.name));
+        assert_eq!(sys("address"), interface.mac.to_string());
+        assert_eq!(sys("mtu"), "1400");
+        assert_eq!(
+            see(a, "ls /sys/class/net"),
+            format!("{}\nlo", interface.name)
+        );
+        let disabled = format!(
+            "cat /proc/sys/net/ipv6/conf/{}/disable_ipv6",
+            interface.name
+        );
+        assert_eq!(see(a, &disabled), "1");
+        // The default route in the kernel's own notation: destination and mask 0, gateway as a little-endian number.
+        let routes = see(a, "cat /proc/self/net/route");
+        assert!(routes.contains("\t00000000\tFE00010A\t"), "{routes}");
+    }
+
+    #[test]
+    fn a_failing_host_leaves_none() {
+        if !crate::netns::allowed("a_failing_host_leaves_none") {
+            return;
+        }
+        let mut declared = hosts(
+            "name: t\ntopology:\n  nodes:\n    s1: { kind: switch }\n    h[1-8]: { kind: host, listen: [{ tcp: 80, reply: a }] }\n",
+        );
+        let again = declared[3].listen.clone();
+        declared[3].listen.extend(again);
+        let error = build_all(&declared, true).unwrap_err();
+        assert_eq!(error.to_string(), "cannot build host h4");
+        assert!(crate::dataplane::chain(&error).contains("cannot listen on port 80"));
+    }
+}

@@ -10,6 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 
 /// A network namespace.
@@ -58,20 +59,58 @@ impl Netns {
     /// # Panics
     /// When the function does.
     pub fn run<T: Send>(&self, f: impl FnOnce() -> T + Send) -> io::Result<T> {
-        std::thread::scope(|scope| {
-            let inside = std::thread::Builder::new()
-                .name("netns".to_owned())
-                .spawn_scoped(scope, || self.enter().map(|()| f()))?;
-            inside
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
+        on_thread(|| self.enter().map(|()| f()))
+    }
+
+    /// Runs a function that starts a program, on a short-lived thread inside this namespace.
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered.
+    ///
+    /// # Panics
+    /// When the function does.
+    pub fn run_program<T: Send>(&self, f: impl FnOnce() -> T + Send) -> io::Result<T> {
+        on_thread(|| self.enter_for_programs().map(|()| f()))
+    }
+
+    /// Moves the calling thread into this namespace and gives it a `/sys` that shows it, without changing what others
+    /// see: for programs that are started from the thread.
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered. Where `/sys` cannot be mounted, as in some containers, the old one stays.
+    fn enter_for_programs(&self) -> io::Result<()> {
+        self.enter()?;
+        if let Err(error) = mount_sysfs() {
+            tracing::debug!(%error, "programs see another namespace's /sys");
+        }
+        Ok(())
     }
 
     /// The path by which other processes reach this namespace while process `pid` holds it.
     pub fn path_for(&self, pid: u32) -> String {
         format!("/proc/{pid}/fd/{}", self.fd.as_raw_fd())
     }
+}
+
+fn on_thread<T: Send>(f: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    std::thread::scope(|scope| {
+        let inside = std::thread::Builder::new()
+            .name("netns".to_owned())
+            .spawn_scoped(scope, f)?;
+        inside
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Mounts `/sys` anew, in a mount namespace of the calling thread that still follows what others mount later.
+fn mount_sysfs() -> nix::Result<()> {
+    const NOTHING: Option<&str> = None;
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    let follow = MsFlags::MS_SLAVE | MsFlags::MS_REC;
+    mount(NOTHING, "/", NOTHING, follow, NOTHING)?;
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount(Some("sysfs"), "/sys", Some("sysfs"), flags, NOTHING)
 }
 
 impl AsFd for Netns {

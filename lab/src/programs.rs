@@ -111,7 +111,7 @@ fn start(
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log);
-    host.netns.run(|| children.spawn(&mut command))?
+    host.netns.run_program(|| children.spawn(&mut command))?
 }
 
 #[expect(

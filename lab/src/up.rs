@@ -66,6 +66,9 @@ pub fn up(plan: &Plan, mut tell: impl FnMut(&Event)) -> Result<Lab, UpError> {
         return Err(UpError::NotRoot);
     }
     let dir = LabDir::new(&plan.name)?;
+    if dir.is_running()? {
+        return Err(RuntimeDirError::Running(plan.name.clone()).into());
+    }
     let mut command = Command::new("/proc/self/exe");
     command
         .arg("dataplane")
