@@ -16,7 +16,7 @@ use weft_controller::handle::Handle;
 use crate::auth::{Access, authenticate};
 use crate::finish::{finish, panicked};
 use crate::problem::{Problem, ProblemDocument};
-use crate::routes::{flows, health, hosts, links, metrics, openapi, pipeline, switches, topology};
+use crate::routes::{flows, health, hosts, links, metrics, openapi, paths, pipeline, switches, topology};
 
 /// What handlers share.
 #[derive(Clone, Debug)]
@@ -58,6 +58,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(links::get, links::patch))
         .routes(routes!(hosts::list))
         .routes(routes!(hosts::get))
+        .routes(routes!(paths::search))
 }
 
 /// The OpenAPI document of all routes.

@@ -98,6 +98,7 @@ impl Problem {
                 ("method-not-allowed", "This method is not possible here")
             }
             StatusCode::UNAUTHORIZED => ("unauthorized", "A token is wanted"),
+            StatusCode::REQUEST_TIMEOUT => ("timeout", "The request did not arrive in time"),
             StatusCode::PAYLOAD_TOO_LARGE => ("too-large", "The body is too large"),
             StatusCode::UNSUPPORTED_MEDIA_TYPE => (
                 "unsupported-media-type",

@@ -24,6 +24,9 @@ use crate::problem::Problem;
 /// Most bytes of a body.
 pub(crate) const MAX_BODY: usize = 8 * 1024 * 1024;
 
+/// Longest time in which a body has to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Longest time that `Prefer: wait` can ask for.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
@@ -275,8 +278,9 @@ async fn read(request: Request, kinds: &[&'static str]) -> Result<Document, Prob
     if declared.is_some_and(|length| length > MAX_BODY) {
         return Err(too_large());
     }
-    let bytes = to_bytes(request.into_body(), MAX_BODY)
+    let bytes = tokio::time::timeout(BODY_TIMEOUT, to_bytes(request.into_body(), MAX_BODY))
         .await
+        .map_err(|_| Problem::of_status(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"))?
         .map_err(|error| {
             let mut source: Option<&dyn std::error::Error> = Some(&error);
             while let Some(cause) = source {

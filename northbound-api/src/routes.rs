@@ -6,6 +6,7 @@ pub(crate) mod hosts;
 pub(crate) mod links;
 pub(crate) mod metrics;
 pub(crate) mod openapi;
+pub(crate) mod paths;
 pub(crate) mod pipeline;
 pub(crate) mod switches;
 pub(crate) mod topology;

@@ -1,6 +1,8 @@
 //! Listeners: connections in, requests to the router, an orderly end.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -26,6 +28,10 @@ const MAX_HEAD: usize = 64 * 1024;
 
 /// Longest time in which a head has to arrive.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Answers a head that did not arrive in time.
+const LATE: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
 /// Most connections at once on one listener; the others wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 1024;
@@ -150,21 +156,26 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let service = router.map_request(|request: hyper::Request<Incoming>| request.map(Body::new));
-    let connection = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-    let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         biased;
-        result = connection.as_mut() => result,
+        result = poll_fn(|cx| connection.poll_without_shutdown(cx)) => result,
         () = end.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+            Pin::new(&mut connection).graceful_shutdown();
+            poll_fn(|cx| connection.poll_without_shutdown(cx)).await
         }
     };
+    let mut stream = connection.into_parts().io.into_inner();
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended");
+        if error.is_timeout() {
+            // Nobody may be there to read it.
+            let _ = stream.write_all(LATE).await;
+        }
     }
+    let _ = stream.shutdown().await;
 }
