@@ -16,7 +16,9 @@ use weft_controller::handle::Handle;
 use crate::auth::{Access, authenticate};
 use crate::finish::{finish, panicked};
 use crate::problem::{Problem, ProblemDocument};
-use crate::routes::{flows, health, hosts, links, metrics, openapi, paths, pipeline, switches, topology};
+use crate::routes::{
+    flows, health, hosts, links, metrics, openapi, paths, pipeline, switches, topology,
+};
 
 /// What handlers share.
 #[derive(Clone, Debug)]

@@ -280,7 +280,12 @@ async fn read(request: Request, kinds: &[&'static str]) -> Result<Document, Prob
     }
     let bytes = tokio::time::timeout(BODY_TIMEOUT, to_bytes(request.into_body(), MAX_BODY))
         .await
-        .map_err(|_| Problem::of_status(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"))?
+        .map_err(|_| {
+            Problem::of_status(
+                StatusCode::REQUEST_TIMEOUT,
+                "the body did not arrive in time",
+            )
+        })?
         .map_err(|error| {
             let mut source: Option<&dyn std::error::Error> = Some(&error);
             while let Some(cause) = source {

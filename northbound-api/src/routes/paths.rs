@@ -5,7 +5,6 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde_json::json;
 use utoipa::openapi::{RefOr, Schema};
-use utoipa::{PartialSchema, ToSchema};
 use weft_controller::paths;
 use weft_controller::spec::path::PathRequest;
 
@@ -39,9 +38,9 @@ pub(crate) async fn search(call: Call, document: Document) -> Answer {
 #[derive(Debug)]
 pub(crate) struct PathQuestion;
 
-impl ToSchema for PathQuestion {}
+impl utoipa::ToSchema for PathQuestion {}
 
-impl PartialSchema for PathQuestion {
+impl utoipa::PartialSchema for PathQuestion {
     fn schema() -> RefOr<Schema> {
         let names = json!({ "type": "array", "items": { "type": "string" } });
         described(json!({
@@ -84,9 +83,9 @@ impl PartialSchema for PathQuestion {
 #[derive(Debug)]
 pub(crate) struct PathsFound;
 
-impl ToSchema for PathsFound {}
+impl utoipa::ToSchema for PathsFound {}
 
-impl PartialSchema for PathsFound {
+impl utoipa::PartialSchema for PathsFound {
     fn schema() -> RefOr<Schema> {
         let names = json!({ "type": "array", "items": { "type": "string" } });
         described(json!({

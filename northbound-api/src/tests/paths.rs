@@ -6,8 +6,18 @@ use serde_json::{Value, json};
 use super::lab::{Lab, Reply, request};
 
 async fn ask(lab: &Lab, question: Value) -> Reply {
-    let (parts, _) = request("POST", "/v1/paths", &[("content-type", "application/json")], None).into_parts();
-    lab.send(axum::http::Request::from_parts(parts, Body::from(question.to_string()))).await
+    let (parts, _) = request(
+        "POST",
+        "/v1/paths",
+        &[("content-type", "application/json")],
+        None,
+    )
+    .into_parts();
+    lab.send(axum::http::Request::from_parts(
+        parts,
+        Body::from(question.to_string()),
+    ))
+    .await
 }
 
 #[tokio::test]
@@ -15,14 +25,24 @@ async fn paths_are_found_and_their_absence_is_explained() {
     let lab = Lab::up().await;
     let found = ask(&lab, json!({ "from": "s1", "to": "s3" })).await.is(200);
     assert_eq!(found["paths"][0]["nodes"], json!(["s1", "s2", "s3"]));
-    assert_eq!(found["paths"][0]["links"], json!(["s1:east--s2:west", "last"]));
+    assert_eq!(
+        found["paths"][0]["links"],
+        json!(["s1:east--s2:west", "last"])
+    );
     assert_eq!(found["paths"][0]["cost"], 2);
 
-    let none = ask(&lab, json!({ "from": "s1", "to": "s3", "constraints": { "avoid": ["s2"] } })).await.is(200);
+    let none = ask(
+        &lab,
+        json!({ "from": "s1", "to": "s3", "constraints": { "avoid": ["s2"] } }),
+    )
+    .await
+    .is(200);
     assert_eq!(none["paths"], json!([]));
     assert_eq!(none["blockedBy"][0]["constraint"], "avoid");
 
-    lab.patch("/v1/links/last", json!({ "state": "down" })).await.is(200);
+    lab.patch("/v1/links/last", json!({ "state": "down" }))
+        .await
+        .is(200);
     let none = ask(&lab, json!({ "from": "s1", "to": "s3" })).await.is(200);
     assert_eq!(none["paths"], json!([]));
     assert_eq!(none["blockedBy"][0]["constraint"], "linkDown");
@@ -34,11 +54,31 @@ async fn questions_that_make_no_sense_are_refused() {
     for (question, pointer, meant) in [
         (json!({ "from": "s1", "to": "s9" }), "/to", None),
         (json!({ "from": "s1" }), "/to", None),
-        (json!({ "from": "s1", "to": "s3", "selct": {} }), "/selct", Some("select")),
-        (json!({ "from": "s1", "to": "s3", "select": { "kind": "k", "k": 65 } }), "/select/k", None),
-        (json!({ "from": "s1", "to": "s3", "select": { "kind": "disjont" } }), "/select/kind", Some("disjoint")),
-        (json!({ "from": "s1", "to": "s3", "constraints": { "maxLatency": 5 } }), "/constraints/maxLatency", None),
-        (json!({ "from": "s1", "to": "s3", "constraints": { "via": ["s2", "lefft"] } }), "/constraints/via/1", Some("left")),
+        (
+            json!({ "from": "s1", "to": "s3", "selct": {} }),
+            "/selct",
+            Some("select"),
+        ),
+        (
+            json!({ "from": "s1", "to": "s3", "select": { "kind": "k", "k": 65 } }),
+            "/select/k",
+            None,
+        ),
+        (
+            json!({ "from": "s1", "to": "s3", "select": { "kind": "disjont" } }),
+            "/select/kind",
+            Some("disjoint"),
+        ),
+        (
+            json!({ "from": "s1", "to": "s3", "constraints": { "maxLatency": 5 } }),
+            "/constraints/maxLatency",
+            None,
+        ),
+        (
+            json!({ "from": "s1", "to": "s3", "constraints": { "via": ["s2", "lefft"] } }),
+            "/constraints/via/1",
+            Some("left"),
+        ),
     ] {
         let problem = ask(&lab, question.clone()).await.problem(422);
         let errors = problem["errors"].as_array().unwrap();
@@ -61,7 +101,14 @@ fn the_described_question_has_the_members_of_the_real_one() {
         "constraints": { "minBandwidth": "1gbit", "maxLatency": "5ms", "avoid": ["x"], "via": ["y"] },
     }))
     .unwrap();
-    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let keys = |value: &Value| {
+        value
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect::<Vec<_>>()
+    };
     let mut real = serde_json::to_value(full).unwrap();
     let mut described = described["properties"].clone();
     for part in ["select", "constraints"] {

@@ -204,7 +204,13 @@ async fn a_trace_id_of_the_caller_is_kept() {
 #[tokio::test(start_paused = true)]
 async fn a_body_that_does_not_arrive_is_given_up() {
     let lab = Lab::without_switches().await;
-    let body = Body::from_stream(futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>());
-    let stuck = Request::builder().method("PUT").uri(FLOW).body(body).unwrap();
+    let body = Body::from_stream(futures_util::stream::pending::<
+        Result<Vec<u8>, std::io::Error>,
+    >());
+    let stuck = Request::builder()
+        .method("PUT")
+        .uri(FLOW)
+        .body(body)
+        .unwrap();
     lab.send(stuck).await.problem(408);
 }
