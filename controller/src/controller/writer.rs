@@ -42,8 +42,12 @@ pub(super) struct Writer {
     mailboxes: BTreeMap<String, Arc<Mailbox>>,
     ready: watch::Sender<bool>,
     inventory: Option<Inventory>,
-    /// Links that were down in the last compile; `None` before the first.
+    /// Links that are down, declared or observed; `None` before the first snapshot.
+    down: Option<BTreeSet<String>>,
+    /// Links between switches that were down in the last compile; `None` before the first.
     compiled: Option<BTreeSet<String>>,
+    /// Entries of flows that went idle, by switch and flow.
+    idle: BTreeMap<(String, String), BTreeSet<EntryKey>>,
     /// Which flow has a key, by switch.
     keys: BTreeMap<String, BTreeMap<EntryKey, String>>,
     /// Port numbers by name, by switch.
@@ -91,7 +95,9 @@ impl Writer {
             mailboxes,
             ready,
             inventory: None,
+            down: None,
             compiled: None,
+            idle: BTreeMap::new(),
             keys,
             ports,
             devices,
@@ -128,6 +134,8 @@ impl Writer {
                     while let Ok(observed) = inputs.observed.try_recv() {
                         self.handle_observed(observed);
                     }
+                    self.show_inventory();
+                    self.enforce_links();
                     self.compile().await;
                 }
                 Some(done) = self.calls.join_next(), if !self.calls.is_empty() => {
@@ -180,8 +188,6 @@ impl Writer {
                 }
             }
         }
-        self.show_inventory();
-        self.enforce_links();
     }
 
     /// A switch that started again lost its tables, whatever its session says.
@@ -255,7 +261,7 @@ impl Writer {
         }
     }
 
-    /// Compiles the fabric for all switches, when the links it was compiled for have changed.
+    /// Takes in which links are down, and compiles the fabric for all switches when that changes paths.
     async fn compile(&mut self) {
         let Some(inventory) = &self.inventory else {
             return;
@@ -267,11 +273,38 @@ impl Writer {
             .filter(|link| !link.up || self.link_state(inventory, link) == OperState::Down)
             .map(|link| link.name.clone())
             .collect();
-        if self.compiled.as_ref() == Some(&down) {
+        if self.down.as_ref() == Some(&down) {
             return;
         }
+        let mut graph = Graph::new(&self.model);
+        for link in &down {
+            graph.set_link(link, false);
+        }
+        self.shared.write().graph = Arc::new(graph);
+        // A host's link changes where packets can go, not which way they take.
+        let between = |name: &String| {
+            self.model
+                .links
+                .get(name)
+                .is_some_and(|link| self.is_trunk(link))
+        };
+        let trunks: BTreeSet<String> = down.iter().filter(|name| between(name)).cloned().collect();
+        self.down = Some(down);
+        if self.compiled.as_ref() != Some(&trunks) {
+            self.compile_fabric(&trunks).await;
+            self.compiled = Some(trunks);
+        }
+        self.update_ready();
+    }
+
+    fn is_trunk(&self, link: &Link) -> bool {
+        let is_switch = |end: &Endpoint| self.model.switches.contains_key(&end.node);
+        is_switch(&link.a) && is_switch(&link.b)
+    }
+
+    async fn compile_fabric(&self, down: &BTreeSet<String>) {
         let revision = self.shared.revision();
-        match Fabric::new(&self.model, &down, &self.common.schema) {
+        match Fabric::new(&self.model, down, &self.common.schema) {
             Ok(fabric) => {
                 for (name, mailbox) in &self.mailboxes {
                     let desired = fabric.switch(name);
@@ -284,13 +317,6 @@ impl Writer {
                 tracing::error!(%error, "fabric does not compile; switches stay as they are")
             }
         }
-        let mut graph = Graph::new(&self.model);
-        for link in &down {
-            graph.set_link(link, false);
-        }
-        self.shared.write().graph = Arc::new(graph);
-        self.compiled = Some(down);
-        self.update_ready();
     }
 
     fn update_ready(&self) {

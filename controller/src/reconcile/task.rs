@@ -81,6 +81,7 @@ pub(crate) struct SwitchTask {
     atomic: bool,
     foreign_primary: bool,
     behind: Option<String>,
+    pipeline_error: Option<String>,
     /// Something happened since the status was published.
     stale: bool,
 }
@@ -120,6 +121,7 @@ impl SwitchTask {
             atomic: true,
             foreign_primary: false,
             behind: None,
+            pipeline_error: None,
             stale: true,
         }
     }
@@ -206,7 +208,9 @@ impl SwitchTask {
         if let Some(role) = self.claim_or_wait(session, election).await? {
             return Ok(role);
         }
-        let cleared = self.prepare_pipeline(election).await?;
+        let prepared = self.prepare_pipeline(election).await;
+        self.pipeline_error = prepared.as_ref().err().map(ToString::to_string);
+        let cleared = prepared?;
         self.status.connected = true;
         self.status.totals.connects += 1;
         // Nothing can be compared before there is something to compare with.
@@ -445,6 +449,13 @@ impl SwitchTask {
             status: status.connected,
             detail: error.unwrap_or_default(),
         }];
+        if let Some(detail) = &self.pipeline_error {
+            conditions.push(Condition {
+                r#type: ConditionType::PipelineReady,
+                status: false,
+                detail: detail.clone(),
+            });
+        }
         let mut add = |r#type, detail: String| {
             conditions.push(Condition {
                 r#type,

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::net::UnixListener;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use weft_controller::controller::{self, Config};
@@ -29,19 +29,25 @@ pub(crate) const SOON: Duration = Duration::from_secs(20);
 /// Switches of a topology, served on a Unix socket.
 pub(crate) struct Lab {
     pub(crate) model: Arc<Model>,
-    /// Ports by the host that they lead to.
     pub(crate) pipeline: PipelineConfig,
-    pub(crate) ports: BTreeMap<String, MemoryPort>,
-    _host: SwitchHost,
+    data_plane: Option<DataPlane>,
     dir: TempDir,
-    stop: CancellationToken,
+}
+
+/// Switches, and the thread that serves them.
+struct DataPlane {
+    _host: SwitchHost,
+    /// Ports by the host that they lead to.
+    ports: BTreeMap<String, MemoryPort>,
+    kill: CancellationToken,
+    thread: JoinHandle<()>,
 }
 
 /// A running controller.
 pub(crate) struct Running {
     pub(crate) handle: Handle,
     cancel: CancellationToken,
-    done: JoinHandle<()>,
+    done: tokio::task::JoinHandle<()>,
 }
 
 impl Running {
@@ -62,7 +68,91 @@ impl Lab {
     }
 
     pub(crate) fn of(model: Model) -> Self {
-        let model = Arc::new(model);
+        let mut lab = Self {
+            model: Arc::new(model),
+            pipeline: pipeline(),
+            data_plane: None,
+            dir: tempfile::tempdir().unwrap(),
+        };
+        lab.boot();
+        lab
+    }
+
+    /// Starts the switches, empty.
+    fn boot(&mut self) {
+        let path = self.dir.path().join("p4rt.sock");
+        let listener = std::os::unix::net::UnixListener::bind(path).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        self.data_plane = Some(DataPlane::start(&self.model, listener));
+    }
+
+    /// Ends the switches at once, and starts them with nothing in them.
+    pub(crate) fn reboot(&mut self) {
+        self.kill();
+        std::fs::remove_file(self.dir.path().join("p4rt.sock")).unwrap();
+        self.boot();
+    }
+
+    fn kill(&mut self) {
+        if let Some(data_plane) = self.data_plane.take() {
+            data_plane.kill.cancel();
+            data_plane.thread.join().unwrap();
+        }
+    }
+
+    /// A host's end of its link.
+    pub(crate) fn port(&self, host: &str) -> &MemoryPort {
+        &self.data_plane.as_ref().unwrap().ports[host]
+    }
+
+    /// A new connection to the switches.
+    pub(crate) fn channel(&self) -> Channel {
+        southbound::unix(&self.dir.path().join("p4rt.sock"))
+    }
+
+    /// Starts a controller over a store.
+    pub(crate) async fn controller(&self, store: Arc<dyn Store>) -> Running {
+        let cancel = CancellationToken::new();
+        let config = Config {
+            model: Arc::clone(&self.model),
+            pipeline: self.pipeline.clone(),
+            store,
+            southbound: self.channel(),
+            address: DataplaneAddress::InProcess,
+            cancel: cancel.clone(),
+        };
+        let (handle, done) = controller::start(config).await.unwrap();
+        Running {
+            handle,
+            cancel,
+            done,
+        }
+    }
+
+    /// Starts a controller and waits until it is ready.
+    pub(crate) async fn ready_controller(&self, store: Arc<dyn Store>) -> Running {
+        let running = self.controller(store).await;
+        let mut ready = running.handle.ready();
+        let waited = tokio::time::timeout(SOON, ready.wait_for(|ready| *ready)).await;
+        if waited.is_err() {
+            panic!("not ready: {:#?}", running.handle.switches());
+        }
+        running
+    }
+
+    pub(crate) fn device(&self, switch: &str) -> DeviceId {
+        self.model.switches[switch].device_id
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl DataPlane {
+    fn start(model: &Model, listener: std::os::unix::net::UnixListener) -> Self {
         let at = |end: &weft_controller::model::Endpoint| {
             let device = model.switches.get(&end.node)?.device_id;
             Some(Endpoint {
@@ -119,63 +209,32 @@ impl Lab {
                 }
             }
         }
-        let dir = tempfile::tempdir().unwrap();
-        let listener = UnixListener::bind(dir.path().join("p4rt.sock")).unwrap();
-        let stop = CancellationToken::new();
-        tokio::spawn(host.serve_unix(listener, stop.clone()));
-        Self {
-            model,
-            _host: host,
-            pipeline: pipeline(),
-            ports,
-            dir,
-            stop,
-        }
-    }
-
-    /// A new connection to the switches.
-    pub(crate) fn channel(&self) -> Channel {
-        southbound::unix(&self.dir.path().join("p4rt.sock"))
-    }
-
-    /// Starts a controller over a store.
-    pub(crate) async fn controller(&self, store: Arc<dyn Store>) -> Running {
-        let cancel = CancellationToken::new();
-        let config = Config {
-            model: Arc::clone(&self.model),
-            pipeline: self.pipeline.clone(),
-            store,
-            southbound: self.channel(),
-            address: DataplaneAddress::InProcess,
-            cancel: cancel.clone(),
+        let kill = CancellationToken::new();
+        // A runtime of its own: when it goes, so do all connections, as those of a process that was killed.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let serve = {
+            let _entered = runtime.enter();
+            host.serve_unix(UnixListener::from_std(listener).unwrap(), kill.clone())
         };
-        let (handle, done) = controller::start(config).await.unwrap();
-        Running {
-            handle,
-            cancel,
-            done,
+        let killed = kill.clone();
+        let thread = std::thread::spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    biased;
+                    () = killed.cancelled() => {}
+                    served = serve => served.unwrap(),
+                }
+            });
+        });
+        Self {
+            _host: host,
+            ports,
+            kill,
+            thread,
         }
-    }
-
-    /// Starts a controller and waits until it is ready.
-    pub(crate) async fn ready_controller(&self, store: Arc<dyn Store>) -> Running {
-        let running = self.controller(store).await;
-        let mut ready = running.handle.ready();
-        let waited = tokio::time::timeout(SOON, ready.wait_for(|ready| *ready)).await;
-        if waited.is_err() {
-            panic!("not ready: {:#?}", running.handle.switches());
-        }
-        running
-    }
-
-    pub(crate) fn device(&self, switch: &str) -> DeviceId {
-        self.model.switches[switch].device_id
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        self.stop.cancel();
     }
 }
 

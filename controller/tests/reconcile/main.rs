@@ -295,8 +295,8 @@ async fn packets_follow_what_is_declared() {
     let handle = &running.handle;
     let frame = datagram(&lab, "h1", "h2");
     let passes = || {
-        lab.ports["h1"].send(&frame);
-        let received = lab.ports["h2"].receive(Duration::from_millis(300));
+        lab.port("h1").send(&frame);
+        let received = lab.port("h2").receive(Duration::from_millis(300));
         received.is_some_and(|received| received == frame)
     };
     assert!(passes());
@@ -545,6 +545,33 @@ topology:
     .await;
     assert!(running.handle.wait_settled(SOON).await);
     assert_eq!(entries(&lab, "s1").await, before);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn switches_that_start_again_are_programmed_again() {
+    let mut lab = Lab::new(TWO_SWITCHES);
+    let running = lab.ready_controller(memory()).await;
+    let handle = &running.handle;
+    let stored = declare(handle, "s1", "no", drop_flow(10, "10.9.0.0/16"))
+        .await
+        .flow;
+    realized(handle, "s1", stored.revision).await;
+    let before = (entries(&lab, "s1").await, entries(&lab, "s2").await);
+    let boot = handle.switch("s1").unwrap().status.boot_id;
+    lab.reboot();
+    wait_for("the loss", || {
+        handle.switch("s1").unwrap().status.boot_id != boot
+    })
+    .await;
+    let again = async {
+        while (entries(&lab, "s1").await, entries(&lab, "s2").await) != before {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(SOON, again).await.unwrap();
+    realized(handle, "s1", stored.revision).await;
+    assert!(*handle.ready().borrow());
     running.stop().await;
 }
 

@@ -1,6 +1,6 @@
 //! Flows: validated, stored under conditions, handed to their switch.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weft_proto::vocab::{EntryKey, TableEntry};
@@ -120,17 +120,33 @@ impl Writer {
         Ok(DeleteAnswer { revision, diff })
     }
 
-    /// Deletes flows whose every entry was not hit for its idle timeout.
+    /// Deletes flows of which no entry was hit for its idle timeout; each entry is reported on its own.
     pub(super) async fn expire_flows(&mut self, switch: &str, idle: &[EntryKey]) {
-        let names: BTreeSet<String> = {
-            let Some(keys) = self.keys.get(switch) else {
-                return;
+        for key in idle {
+            let Some(name) = self
+                .keys
+                .get(switch)
+                .and_then(|keys| keys.get(key))
+                .cloned()
+            else {
+                continue;
             };
-            idle.iter()
-                .filter_map(|key| keys.get(key).cloned())
-                .collect()
-        };
-        for name in names {
+            let Some(flow) = self.known_flow(switch, &name) else {
+                continue;
+            };
+            let known = self
+                .idle
+                .entry((switch.to_owned(), name.clone()))
+                .or_default();
+            known.insert(key.clone());
+            if !flow
+                .compiled
+                .entries
+                .iter()
+                .all(|entry| known.contains(&entry.key))
+            {
+                continue;
+            }
             let context = WriteContext {
                 owner: "system".to_owned(),
                 force: true,
@@ -240,6 +256,7 @@ impl Writer {
         flow: Option<Flow>,
         revision: Revision,
     ) {
+        self.idle.remove(&(switch.to_owned(), name.to_owned()));
         let keys = self.keys.entry(switch.to_owned()).or_default();
         let mut state = self.shared.write();
         state.revision = state.revision.max(revision);
