@@ -68,3 +68,6 @@ pub fn delta(old: u128, new: u128, shift: u8) -> u64 {
     let rotated = |value| fold(value).rotate_left(u32::from(shift));
     u64::from(!rotated(old)) + u64::from(rotated(new))
 }
+
+#[cfg(test)]
+mod tests;

@@ -359,3 +359,6 @@ fn extent(layout: &Layout, frame: &Frame, index: u8) -> (usize, usize) {
         header.fixed + usize::from(frame.var_len[usize::from(index)]),
     )
 }
+
+#[cfg(test)]
+mod tests;

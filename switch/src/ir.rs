@@ -555,11 +555,19 @@ pub enum NodeKind {
         /// By the action that ran.
         #[serde(default)]
         on_action: BTreeMap<String, Option<String>>,
-        /// By hit, where the outer `Option` is set.
-        #[serde(default)]
+        /// By hit, where the outer `Option` is set; `null` in JSON ends the control.
+        #[serde(
+            default,
+            deserialize_with = "present",
+            skip_serializing_if = "Option::is_none"
+        )]
         on_hit: Option<Option<String>>,
-        /// By miss, where the outer `Option` is set.
-        #[serde(default)]
+        /// By miss, where the outer `Option` is set; `null` in JSON ends the control.
+        #[serde(
+            default,
+            deserialize_with = "present",
+            skip_serializing_if = "Option::is_none"
+        )]
         on_miss: Option<Option<String>>,
         /// Otherwise.
         #[serde(default)]
@@ -613,6 +621,13 @@ pub struct ControllerField {
     /// How people read and write it.
     #[serde(default)]
     pub format: Format,
+}
+
+/// Tells `null` from an absent member, which is the default.
+fn present<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 /// Numbers of up to 128 bits as `0x…` strings, since JSON numbers are not exact.

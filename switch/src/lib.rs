@@ -30,5 +30,7 @@ mod selector;
 mod server;
 pub mod state;
 mod table;
+#[cfg(test)]
+mod testing;
 pub mod vnet;
 mod worker;

@@ -304,3 +304,6 @@ fn get16(bytes: &[u8], at: usize) -> u16 {
 fn put16(bytes: &mut [u8], at: usize, value: u16) {
     bytes[at..at + 2].copy_from_slice(&value.to_be_bytes());
 }
+
+#[cfg(test)]
+mod tests;

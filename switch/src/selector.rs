@@ -138,3 +138,6 @@ fn walks(members: &[Member], count: usize) -> Vec<Walk> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -545,3 +545,6 @@ fn bind(call: &ActionCall) -> Bound {
         args: call.params.iter().map(|&(_, value)| value).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

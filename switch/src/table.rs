@@ -505,3 +505,6 @@ fn equal_under(key: &[u64], mask: &[u64], value: &[u64]) -> bool {
         .zip(value)
         .all(|((word, mask), value)| word & mask == *value)
 }
+
+#[cfg(test)]
+mod tests;
