@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
@@ -368,7 +368,9 @@ impl SwitchHost {
         listener: UnixListener,
         stop: CancellationToken,
     ) -> impl Future<Output = Result<(), ServeError>> + Send + 'static + use<> {
-        self.serve(UnixListenerStream::new(listener), stop)
+        let connections = UnixListenerStream::new(listener);
+        let connections = connections.map(|connection| connection.map(server::Tolerant::new));
+        self.serve(connections, stop)
     }
 
     /// Serves P4Runtime and `weft.node.v1` on a TCP socket until `stop` is cancelled.

@@ -3,12 +3,14 @@
 //! Each file is one part of the P4Runtime specification; this one puts them together and serves them.
 
 pub(crate) mod arbitration;
+mod authority;
 mod config;
 mod node;
 mod read;
 mod stream;
 mod write;
 
+pub(crate) use authority::Tolerant;
 pub(crate) use node::{announce_link, announce_port};
 
 use std::convert::Infallible;
