@@ -47,7 +47,8 @@ fn print_rows(header: &[String], rows: impl Iterator<Item = Vec<String>>) {
         table.add_row(row);
     }
     for line in table.lines() {
-        print(&format!("{}\n", line.trim()));
+        let line = line.trim_end();
+        print(&format!("{}\n", line.strip_prefix(' ').unwrap_or(line)));
     }
 }
 
