@@ -26,4 +26,5 @@ pub mod responders;
 pub mod runtime_dir;
 pub mod served;
 pub mod supervisor;
+pub mod test;
 pub mod up;

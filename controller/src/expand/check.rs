@@ -95,11 +95,11 @@ impl Check<'_, '_> {
     }
 
     fn numbers(&mut self, count: Option<u32>, timeout: Option<TimeSpan>, pointer: &str) {
-        if count.is_some_and(|count| !(1..=100_000).contains(&count)) {
+        if count.is_some_and(|count| !(1..=10_000).contains(&count)) {
             self.error(
                 &pointer_to(pointer, "count"),
                 Code::OutOfRange,
-                "the count is out of range [1, 100000]".to_owned(),
+                "the count is out of range [1, 10000]".to_owned(),
             );
         }
         if timeout == Some(TimeSpan(0)) {

@@ -379,7 +379,7 @@ fn wrong_tests_are_refused_before_anything_is_built() {
         ),
         (
             "ping: { from: a, to: b, count: 0 }",
-            "the count is out of range [1, 100000]",
+            "the count is out of range [1, 10000]",
         ),
         (
             "expect: {}",
