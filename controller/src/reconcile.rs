@@ -13,8 +13,10 @@
 //! Order: groups, then entries added or changed in place, then entries deleted, then groups deleted; each batch is
 //! answered before the next, so nothing ever points at something that is not there.
 
+mod answers;
 mod election;
 mod mailbox;
+mod observe;
 mod session;
 mod task;
 #[cfg(test)]
@@ -22,11 +24,8 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
-use weft_proto::vocab::{
-    EntryKey, MulticastGroup, MulticastGroupId, TableAction, TableEntry, TableId,
-};
+use weft_proto::vocab::{EntryKey, MulticastGroup, MulticastGroupId, TableAction, TableId};
 
 use crate::compile::{
     Change, Desired, Entry, Observed, Owner, OwnerTag, Plan, Subject, Update, default_entry, diff,
@@ -195,76 +194,6 @@ impl Reconciler {
         self.doubtful = false;
     }
 
-    /// Takes in everything that the switch holds.
-    pub(crate) fn handle_observed(
-        &mut self,
-        entries: Vec<TableEntry>,
-        groups: Vec<MulticastGroup>,
-    ) {
-        self.forget_observed();
-        let mut observed = Observed::default();
-        for entry in entries {
-            let ours = OwnerTag::from_metadata(&entry.metadata).is_some();
-            if entry.is_default {
-                // A default entry without tag is the program's own, unless we want another.
-                if ours || self.desired.defaults.contains_key(&entry.key.table) {
-                    let _ = observed.insert(entry);
-                }
-            } else if ours || self.desired.entries.contains_key(&entry.key) {
-                let _ = observed.insert(entry);
-            } else if let TableEntry {
-                key,
-                action: Some(action),
-                metadata,
-                idle_timeout_ns,
-                ..
-            } = entry
-            {
-                self.foreign.insert(
-                    key,
-                    Entry {
-                        action,
-                        metadata,
-                        idle_timeout_ns,
-                    },
-                );
-            }
-        }
-        for group in groups {
-            if OwnerTag::from_metadata(&group.metadata).is_some()
-                || self.desired.groups.contains_key(&group.id)
-            {
-                observed.groups.insert(group.id, group);
-            } else {
-                self.foreign_groups.insert(group.id);
-            }
-        }
-        self.used.clear();
-        for key in observed.entries.keys().chain(self.foreign.keys()) {
-            *self.used.entry(key.table).or_default() += 1;
-        }
-        let plan = diff(&observed, &self.desired);
-        let total = observed.entries.len();
-        self.observed = Some(observed);
-        let held = std::mem::take(&mut self.held);
-        let held_groups = std::mem::take(&mut self.held_groups);
-        self.mark_plan(&plan);
-        let deletes = self.marks.deletes.len();
-        let unexplained = !self.settled && deletes > MASS_DELETE && deletes * 2 > total;
-        hold(&mut self.marks.deletes, &mut self.held, |key| {
-            unexplained || held.contains(key)
-        });
-        hold(&mut self.marks.group_deletes, &mut self.held_groups, |id| {
-            unexplained || held_groups.contains(id)
-        });
-        self.settled = true;
-    }
-
-    /// The switch's state was just cleared: it holds nothing.
-    pub(crate) fn handle_cleared(&mut self) {
-        self.handle_observed(Vec::new(), Vec::new());
-    }
-
     /// Whether the switch must be read again.
     pub(crate) fn needs_read(&self) -> bool {
         self.observed.is_none() || self.doubtful
@@ -343,59 +272,6 @@ impl Reconciler {
             })
         });
         batch
-    }
-
-    /// Takes in the answers to a batch, in order. Returns how many updates were refused.
-    pub(crate) fn handle_answers(&mut self, batch: Vec<Update>, answers: Vec<Answer>) -> u64 {
-        let mut refused = 0;
-        let mut freed = BTreeSet::new();
-        for (update, answer) in batch.into_iter().zip(answers) {
-            match answer {
-                Answer::Done => {
-                    if let (Change::Delete, Subject::Entry(entry)) =
-                        (update.change, &update.subject)
-                    {
-                        freed.insert(entry.key.table);
-                    }
-                    self.commit(update);
-                }
-                Answer::Aborted => self.mark_subject(&update.subject),
-                Answer::Surprised { .. } if update.change == Change::Delete => self.commit(update),
-                // What surprises even after a fresh read is a refusal.
-                Answer::Surprised { .. } if self.doubts < MAX_DOUBTS => self.doubtful = true,
-                Answer::Surprised { code, detail } => {
-                    self.refuse(&update, code, detail);
-                    refused += 1;
-                }
-                Answer::Refused { code, detail } => {
-                    self.refuse(&update, code, detail);
-                    refused += 1;
-                }
-            }
-        }
-        self.doubts += u32::from(self.doubtful);
-        if !freed.is_empty() {
-            self.retry(|key, refused| {
-                refused.rejection.code == "RESOURCE_EXHAUSTED" && freed.contains(&key.table)
-            });
-        }
-        refused
-    }
-
-    /// After this delay [`Self::handle_retry`] has something to do.
-    pub(crate) fn retry_delay(&self) -> Option<Duration> {
-        let attempts = self
-            .rejected
-            .values()
-            .filter(|refused| refused.waiting)
-            .map(|r| r.rejection.attempts)
-            .min()?;
-        Some(Duration::from_secs(1 << attempts.min(6)))
-    }
-
-    /// The delay has passed.
-    pub(crate) fn handle_retry(&mut self) {
-        self.retry(|_, refused| refused.waiting);
     }
 
     /// Entries that the switch refused.
@@ -492,103 +368,6 @@ impl Reconciler {
             self.mark_subject(&update.subject);
         }
     }
-
-    fn commit(&mut self, Update { change, subject }: Update) {
-        let Some(observed) = &mut self.observed else {
-            return;
-        };
-        match (subject, change) {
-            (Subject::Group(group), Change::Delete) => {
-                observed.groups.remove(&group.id);
-            }
-            (Subject::Group(group), _) => {
-                observed.groups.insert(group.id, group);
-            }
-            (Subject::Entry(entry), Change::Delete) => {
-                observed.entries.remove(&entry.key);
-                self.rejected.remove(&entry.key);
-                let used = self.used.entry(entry.key.table).or_default();
-                *used = used.saturating_sub(1);
-            }
-            (Subject::Entry(entry), _) if entry.is_default => {
-                observed.defaults.remove(&entry.key.table);
-                let _ = observed.insert(entry);
-            }
-            (Subject::Entry(entry), _) => {
-                if let TableEntry {
-                    key,
-                    action: Some(action),
-                    metadata,
-                    idle_timeout_ns,
-                    ..
-                } = entry
-                {
-                    self.rejected.remove(&key);
-                    *self.used.entry(key.table).or_default() += u64::from(change == Change::Insert);
-                    observed.entries.insert(
-                        key,
-                        Entry {
-                            action,
-                            metadata,
-                            idle_timeout_ns,
-                        },
-                    );
-                }
-            }
-        }
-    }
-
-    /// Puts what was refused aside.
-    fn refuse(&mut self, update: &Update, code: &'static str, detail: String) {
-        match &update.subject {
-            Subject::Group(group) => {
-                let attempts = self
-                    .rejected_groups
-                    .get(&group.id)
-                    .map_or(0, |old| old.attempts)
-                    + 1;
-                self.rejected_groups.insert(
-                    group.id,
-                    Rejection {
-                        code,
-                        detail,
-                        attempts,
-                    },
-                );
-            }
-            Subject::Entry(entry) => {
-                let attempts = self
-                    .rejected
-                    .get(&entry.key)
-                    .map_or(0, |old| old.rejection.attempts)
-                    + 1;
-                let rejection = Rejection {
-                    code,
-                    detail,
-                    attempts,
-                };
-                let refused = Refused {
-                    rejection,
-                    waiting: attempts < MAX_ATTEMPTS,
-                };
-                self.rejected.insert(entry.key.clone(), refused);
-            }
-        }
-    }
-
-    fn retry(&mut self, which: impl Fn(&EntryKey, &Refused) -> bool) {
-        for (key, refused) in &mut self.rejected {
-            if which(key, refused) {
-                refused.waiting = false;
-                let marks = if self.desired.entries.contains_key(key) {
-                    &mut self.marks.writes
-                } else {
-                    &mut self.marks.deletes
-                };
-                marks.insert(key.clone());
-            }
-        }
-    }
 }
 
 /// Moves keys out of `marks` until `batch` has `limit` updates; keys that need none are dropped.
@@ -602,15 +381,6 @@ fn take<K: Ord>(
         let Some(key) = marks.pop_first() else { return };
         batch.extend(update(&key));
     }
-}
-
-/// Moves keys from `marks` to `held`.
-fn hold<K: Ord>(marks: &mut BTreeSet<K>, held: &mut BTreeSet<K>, which: impl Fn(&K) -> bool) {
-    let (moved, kept) = std::mem::take(marks)
-        .into_iter()
-        .partition(|key| which(key));
-    *marks = kept;
-    held.extend::<BTreeSet<K>>(moved);
 }
 
 fn change<T: PartialEq>(old: Option<&T>, new: &T) -> Option<Change> {

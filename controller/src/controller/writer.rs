@@ -124,6 +124,7 @@ impl Writer {
     /// Runs until the controller is cancelled.
     pub(super) async fn run(mut self, mut inputs: Inputs) {
         let common = Arc::clone(&self.common);
+        self.update_ready();
         loop {
             tokio::select! {
                 biased;
@@ -320,12 +321,12 @@ impl Writer {
     }
 
     fn update_ready(&self) {
-        let ready = self.compiled.is_some()
-            && self
-                .shared
-                .switches
-                .values()
-                .all(|switch| switch.status.borrow().reconciled);
+        let switches = &self.shared.switches;
+        let ready = switches.is_empty()
+            || self.compiled.is_some()
+                && switches
+                    .values()
+                    .all(|switch| switch.status.borrow().reconciled);
         self.ready
             .send_if_modified(|known| std::mem::replace(known, ready) != ready);
     }
