@@ -68,6 +68,12 @@ impl PortCounters {
         self.tx.add(packets, bytes);
     }
 
+    /// Counts that a frame which was sent crossed the device as `frames` frames.
+    pub(crate) fn split(&self, frames: usize) {
+        let more = u64::try_from(frames).unwrap_or(0).saturating_sub(1);
+        self.tx.frames.fetch_add(more, Relaxed);
+    }
+
     /// Counts one frame that entered here and was dropped for the reason with this number.
     pub(crate) fn dropped(&self, reason: u16) {
         let slot = usize::from(reason).min(REASONS - 1);

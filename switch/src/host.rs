@@ -382,7 +382,8 @@ impl SwitchHost {
         self.serve(TcpListenerStream::new(listener), stop)
     }
 
-    /// Serves P4Runtime and `weft.node.v1` on connections of any kind until `stop` is cancelled.
+    /// Serves P4Runtime and `weft.node.v1` on connections of any kind until `stop` is cancelled, or until there are no
+    /// more connections to come: then those that are there are closed as well.
     pub fn serve<S, C>(
         &self,
         connections: S,

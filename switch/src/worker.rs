@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use weft_proto::vocab::DeviceId;
 
+use crate::counters::PortCounters;
 use crate::datapath::Nanos;
 use crate::drops::DropReason;
 use crate::host::Endpoint;
@@ -24,6 +25,7 @@ use crate::port::sys::{Epoll, EventFd, Events};
 use crate::port::tap::VNET_HEADER_LEN;
 use crate::port::{PortIo, PortKind, TapPort};
 use crate::recorder::Recorder;
+use crate::segment;
 use crate::state::State;
 use crate::vnet::VnetHdr;
 
@@ -269,6 +271,8 @@ struct Worker {
     owned: HashMap<u64, Owned>,
     rx: RxBuffer,
     exits: Vec<Exit>,
+    /// Room for the segments of a super-packet.
+    frames: Vec<Packet>,
     start: Instant,
 }
 
@@ -312,6 +316,7 @@ impl Worker {
             owned: HashMap::new(),
             rx,
             exits: Vec::new(),
+            frames: Vec::new(),
             start,
         })
     }
@@ -492,8 +497,12 @@ impl Worker {
                     metadata,
                     packet,
                 } => {
-                    self.sink.packet_in(device, &metadata, &packet);
-                    self.plane.scratch().pool.recycle(packet);
+                    let mut frames = self.whole_frames(packet);
+                    for frame in frames.drain(..) {
+                        self.sink.packet_in(device, &metadata, &frame);
+                        self.plane.scratch().pool.recycle(frame);
+                    }
+                    self.frames = frames;
                 }
             }
         }
@@ -515,13 +524,52 @@ impl Worker {
                     port.counters.dropped(DropReason::DEVICE_REFUSED.0);
                 }
             }
-            PortKind::Tap(tap) => {
-                if let Err(error) = write_tap(tap, &packet) {
-                    tracing::trace!(%error, dpid = at.device.0, port = at.port.0, "frame refused");
-                    port.counters.dropped(DropReason::DEVICE_REFUSED.0);
-                }
-                self.plane.scratch().pool.recycle(packet);
+            PortKind::Tap(tap) if takes(tap, &packet) => {
+                self.write(at, tap, &port.counters, packet);
             }
+            PortKind::Tap(tap) => {
+                let mut frames = self.whole_frames(packet);
+                port.counters.split(frames.len());
+                for frame in frames.drain(..) {
+                    self.write(at, tap, &port.counters, frame);
+                }
+                self.frames = frames;
+            }
+        }
+    }
+
+    fn write(&mut self, at: Endpoint, tap: &TapPort, counters: &PortCounters, packet: Packet) {
+        if let Err(error) = write_tap(tap, &packet) {
+            tracing::trace!(%error, dpid = at.device.0, port = at.port.0, "frame refused");
+            counters.dropped(DropReason::DEVICE_REFUSED.0);
+        }
+        self.plane.scratch().pool.recycle(packet);
+    }
+
+    /// Does in software what the offload header leaves to a device. The caller gives the vector back to `frames`.
+    fn whole_frames(&mut self, packet: Packet) -> Vec<Packet> {
+        let mut frames = std::mem::take(&mut self.frames);
+        segment::without_offloads(packet, true, &mut self.plane.scratch().pool, &mut frames);
+        frames
+    }
+}
+
+/// Whether a device takes a packet with what its offload header leaves to do. A kernel drops a super-packet without
+/// a word where something else than tags stands before the IP header.
+fn takes(tap: &TapPort, packet: &Packet) -> bool {
+    if packet.vnet.is_gso() {
+        return tap.offloads && is_plain_ip(packet.head());
+    }
+    tap.offloads || !packet.vnet.is_partial()
+}
+
+fn is_plain_ip(frame: &[u8]) -> bool {
+    let mut rest = frame.get(12..).unwrap_or_default();
+    loop {
+        match *rest {
+            [0x81, 0x00, _, _, ..] | [0x88, 0xa8, _, _, ..] => rest = &rest[4..],
+            [0x08, 0x00, ..] | [0x86, 0xdd, ..] => return true,
+            _ => return false,
         }
     }
 }

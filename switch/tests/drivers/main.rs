@@ -1,0 +1,16 @@
+//! The switch's drivers from outside: a gRPC client on one side, ports on the other.
+
+#[cfg(test)]
+mod arbitration;
+#[cfg(test)]
+mod client;
+#[cfg(test)]
+mod config;
+#[cfg(test)]
+mod forwarding;
+#[cfg(test)]
+mod node;
+#[cfg(test)]
+mod pipeline;
+#[cfg(test)]
+mod tap;

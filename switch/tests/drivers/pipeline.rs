@@ -1,0 +1,74 @@
+//! A pipeline that is just large enough: one exact table on the port of entry, one ternary table on the type.
+
+use weft_proto::p4::v1 as wire;
+use weft_proto::schema::Schema;
+use weft_switch::ir::Pipeline;
+use weft_switch::program::Program;
+
+/// `forward` decides by the port of entry; then `deny` may drop by EtherType. A packet-out names its port.
+const SOURCE: &str = r#"{
+  "name": "wire",
+  "version": "1",
+  "headers": [
+    { "name": "ethernet_t", "fields": [
+      { "name": "dst", "bits": 48 }, { "name": "src", "bits": 48 }, { "name": "type", "bits": 16 } ] }
+  ],
+  "instances": [{ "name": "ethernet", "header": "ethernet_t" }],
+  "metadata": [{ "name": "egress", "bits": 32 }],
+  "parser": { "start": "start", "states": [
+    { "name": "start", "extract": [{ "instance": "ethernet" }], "default": "accept" } ] },
+  "actions": [
+    { "name": "send", "params": [{ "name": "port", "bits": 32, "format": "port" }],
+      "ops": [{ "output": { "param": "port" } }] },
+    { "name": "replicate", "params": [{ "name": "group", "bits": 32 }],
+      "ops": [{ "multicast": { "param": "group" } }] },
+    { "name": "punt", "ops": ["toController", { "drop": "punted" }] },
+    { "name": "refuse", "ops": [{ "drop": "refused" }] },
+    { "name": "pass" }
+  ],
+  "tables": [
+    { "name": "forward", "keys": [{ "name": "in_port", "value": { "field": "std.in_port" }, "kind": "exact" }],
+      "actions": [{ "name": "send" }, { "name": "replicate" }, { "name": "punt" }, { "name": "refuse" }],
+      "defaultAction": { "action": "refuse" }, "size": 8, "counters": true },
+    { "name": "deny", "keys": [{ "name": "type", "value": { "field": "ethernet.type" }, "kind": "ternary" }],
+      "actions": [{ "name": "refuse" }, { "name": "pass" }], "size": 8 }
+  ],
+  "ingress": { "start": "origin", "nodes": [
+    { "name": "origin", "kind": { "if": {
+      "cond": { "binary": ["eq", { "field": "std.in_port" }, { "const": { "value": "0xfffffffd", "bits": 32 } }] },
+      "then": "out", "otherwise": "forward" } } },
+    { "name": "out", "kind": { "run": { "ops": [{ "output": { "field": "meta.egress" } }], "next": null } } },
+    { "name": "forward", "kind": { "table": { "table": "forward", "next": "deny" } } },
+    { "name": "deny", "kind": { "table": { "table": "deny" } } }
+  ] },
+  "deparser": ["ethernet"],
+  "linkInstances": ["ethernet"],
+  "packetIn": [{ "name": "in_port", "field": "std.in_port", "format": "port" }],
+  "packetOut": [{ "name": "egress", "field": "meta.egress", "format": "port" }]
+}"#;
+
+/// The pipeline as a controller pushes it.
+pub(crate) fn config(cookie: u64) -> wire::ForwardingPipelineConfig {
+    config_of(pipeline(), cookie)
+}
+
+/// The pipeline.
+pub(crate) fn pipeline() -> Pipeline {
+    serde_json::from_str(SOURCE).unwrap()
+}
+
+/// Any pipeline as a controller pushes it.
+pub(crate) fn config_of(pipeline: Pipeline, cookie: u64) -> wire::ForwardingPipelineConfig {
+    let device_config = serde_json::to_vec(&pipeline).unwrap();
+    let program = Program::new(pipeline).unwrap();
+    wire::ForwardingPipelineConfig {
+        p4info: Some(program.p4info().clone()),
+        p4_device_config: device_config.into(),
+        cookie: Some(wire::forwarding_pipeline_config::Cookie { cookie }),
+    }
+}
+
+/// Its tables and actions.
+pub(crate) fn schema() -> Schema {
+    Schema::new(&config(0).p4info.unwrap()).unwrap()
+}
