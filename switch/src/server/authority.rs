@@ -8,7 +8,8 @@
 //! ```text
 //!  preface · frame (RFC 9113 §4.1) · frame · …
 //!            └ HEADERS or CONTINUATION: a part of a block of fields (RFC 7541 §6)
-//!                                       └ literal with name index 1, `:authority`: its text is looked at
+//!                                       └ literal of `:authority`, its name index 1 or spelled out: the value
+//!                                         is looked at
 //! ```
 //!
 //! A text in Huffman's code passes as it is; no client is known that sends its authority so.
@@ -205,6 +206,8 @@ struct Field {
     /// The value to come is the authority's.
     is_authority: bool,
     is_huffman: bool,
+    /// What of the authority's name has not yet been seen in the name that is being read.
+    unseen: &'static [u8],
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -252,8 +255,9 @@ impl Field {
                 }
             }
             Step::Text => {
-                let wrong = matches!(*byte, b'%' | b'/');
-                if self.is_authority && !self.is_name && !self.is_huffman && wrong {
+                if self.is_name {
+                    self.spell(*byte);
+                } else if self.is_authority && !self.is_huffman && matches!(*byte, b'%' | b'/') {
                     *byte = b'-';
                 }
                 self.number -= 1;
@@ -282,10 +286,23 @@ impl Field {
             Meaning::Name => {
                 self.is_name = self.number == 0;
                 self.is_authority = self.number == AUTHORITY;
+                self.unseen = AUTHORITY_NAME;
                 self.step = Step::Length;
             }
             Meaning::Length if self.number == 0 => self.end_text(),
             Meaning::Length => self.step = Step::Text,
+        }
+    }
+
+    /// A byte of a name that is spelled out.
+    fn spell(&mut self, byte: u8) {
+        self.is_authority = false;
+        match self.unseen.split_first() {
+            Some((&expected, rest)) if expected == byte && !self.is_huffman => {
+                self.unseen = rest;
+                self.is_authority = rest.is_empty();
+            }
+            _ => self.unseen = MISMATCH,
         }
     }
 
@@ -310,6 +327,9 @@ const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
 /// `:authority` in HPACK's static table.
 const AUTHORITY: u64 = 1;
+const AUTHORITY_NAME: &[u8] = b":authority";
+/// What no name goes on with.
+const MISMATCH: &[u8] = b"\0";
 
 #[cfg(test)]
 mod tests {
@@ -325,18 +345,24 @@ mod tests {
     }
 
     /// What a Python client sends first: settings, a call, a message that looks like a field.
-    fn call(authority: &[u8]) -> Vec<u8> {
+    fn call(authority: &[u8], spelled: bool) -> Vec<u8> {
         let mut fields = vec![0x83, 0x86];
         fields.extend([0x44, 5]);
         fields.extend(b"/a%/b");
-        fields.push(0x41);
+        match spelled {
+            true => {
+                fields.extend([0x40, 10]);
+                fields.extend(b":authority");
+            }
+            false => fields.push(0x41),
+        }
         match u8::try_from(authority.len()) {
             Ok(size @ 0..=126) => fields.push(size),
             Ok(size) => fields.extend([127, size - 127]),
             Err(_) => unreachable!("short in these tests"),
         }
         fields.extend_from_slice(authority);
-        fields.extend([0x40, 2, b't', b'%', 3, b'/', b'%', b'/']);
+        fields.extend([0x40, 2, b':', b'%', 3, b'/', b'%', b'/']);
         fields.extend([0x3f, 0xe1, 0x1f, 0x10, 0, 0]);
         let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
         bytes.extend(frame(4, 0, &[0, 3, 0, 0, 0x41, 2]));
@@ -367,17 +393,19 @@ mod tests {
 
     #[test]
     fn a_path_as_authority_becomes_a_name() {
-        let wrong = call(b"%2Frun%2Fweft%2Flab%2Fp4rt.sock");
-        let right = call(b"-2Frun-2Fweft-2Flab-2Fp4rt.sock");
-        assert_eq!(pass(&wrong, &[]), right);
-        let long = [b'/'; 200];
-        assert_eq!(pass(&call(&long), &[]), call(&[b'-'; 200]));
+        for spelled in [true, false] {
+            let wrong = call(b"run%2Fweft%2Flab%2Fp4rt.sock", spelled);
+            let right = call(b"run-2Fweft-2Flab-2Fp4rt.sock", spelled);
+            assert_eq!(pass(&wrong, &[]), right);
+            let long = call(&[b'/'; 200], spelled);
+            assert_eq!(pass(&long, &[]), call(&[b'-'; 200], spelled));
+        }
     }
 
     #[test]
     fn an_authority_that_is_one_is_left_alone() {
         for authority in [&b"localhost"[..], b"127.0.0.1:9559", b"[::1]:80", b""] {
-            assert_eq!(pass(&call(authority), &[]), call(authority));
+            assert_eq!(pass(&call(authority, true), &[]), call(authority, true));
         }
     }
 
@@ -386,8 +414,9 @@ mod tests {
         fn it_does_not_matter_how_the_bytes_are_cut(
             authority in proptest::collection::vec(any::<u8>(), 0..250),
             sizes in proptest::collection::vec(1..40_usize, 1..9),
+            spelled: bool,
         ) {
-            let bytes = call(&authority);
+            let bytes = call(&authority, spelled);
             prop_assert_eq!(pass(&bytes, &sizes), pass(&bytes, &[]));
         }
 
