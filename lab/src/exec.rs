@@ -88,13 +88,13 @@ impl HostNamespaces {
                 suggestion: similar(host, info.hosts.keys()),
             });
         };
-        let opened = Self {
-            pids: File::open(format!("/proc/{}/ns/pid", info.pid)).map_err(ExecError::Enter)?,
-            network: Netns::open(&found.netns).map_err(ExecError::Enter)?,
-        };
-        // The process that wrote the file still lives, so what was opened was its own.
+        let opened = File::open(format!("/proc/{}/ns/pid", info.pid)).and_then(|pids| {
+            let network = Netns::open(&found.netns)?;
+            Ok(Self { pids, network })
+        });
+        // While the process that wrote the file lives, what was opened is its own, and a failure is not its end.
         if dir.is_running()? {
-            Ok(opened)
+            opened.map_err(ExecError::Enter)
         } else {
             Err(ExecError::NotRunning(dir.name().to_owned()))
         }

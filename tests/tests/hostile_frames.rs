@@ -32,11 +32,21 @@ fn hostile_frames_are_counted_and_harmless() {
     assert!(sent.status.success(), "{}", text(&sent));
 
     let port = lab.get("/v1/switches/s1/ports/p1");
-    let drops = port["counters"]["drops"].as_object().expect("drops are a map").clone();
-    let count = |reason: &str| drops.get(reason).and_then(serde_json::Value::as_u64).unwrap_or(0);
+    let drops = port["counters"]["drops"]
+        .as_object()
+        .expect("drops are a map")
+        .clone();
+    let count = |reason: &str| {
+        drops
+            .get(reason)
+            .and_then(serde_json::Value::as_u64)
+            .unwrap_or(0)
+    };
     assert!(count("truncated") >= 600, "{port:#}");
     let total: u64 = drops.values().filter_map(serde_json::Value::as_u64).sum();
-    let received = port["counters"]["rxFrames"].as_u64().expect("frames are counted");
+    let received = port["counters"]["rxFrames"]
+        .as_u64()
+        .expect("frames are counted");
     assert!(total >= 800 && total <= received, "{port:#}");
 
     let ping = lab.exec("alice", ["ping", "-c3", "-i0.01", "-W1", "10.0.0.2"]);
