@@ -18,9 +18,11 @@ use weft_controller::model::{Model, Peer};
 use weft_controller::southbound::{self, PipelineConfig};
 use weft_controller::status::DataplaneAddress;
 use weft_controller::store::MemoryStore;
+use weft_proto::vocab::{DeviceId, PortNo};
 use weft_switch::host::{
     Config as HostConfig, Endpoint, LinkSpec, PortSpec, SwitchHost, SwitchSpec,
 };
+use weft_switch::port::MemoryPort;
 use weft_switch::program::Program;
 
 use crate::auth::Access;
@@ -35,12 +37,14 @@ topology:
     s2: { kind: switch, labels: { tier: core } }
     s3: { kind: switch }
     left: { kind: host, ip: 10.9.0.1/24 }
+    mid: { kind: host, ip: 10.9.0.3/24 }
     right: { kind: host, ip: 10.9.0.2/24 }
   links:
     - endpoints: ["left:eth0", "s1:host"]
     - endpoints: ["s1:east", "s2:west"]
     - { name: last, endpoints: ["s2:east", "s3:west"] }
     - endpoints: ["right:eth0", "s3:host"]
+    - endpoints: ["mid:eth0", "s2:host"]
 controller: { fabric: none }
 "#;
 
@@ -144,6 +148,18 @@ impl Lab {
 
     pub(super) async fn delete(&self, path: &str, headers: &[(&str, &str)]) -> Reply {
         self.send(request("DELETE", path, headers, None)).await
+    }
+
+    /// Puts a pair of queues where a switch's host would be.
+    pub(super) fn attach(&self, switch: &str) -> MemoryPort {
+        let device = DeviceId(self.handle.switch(switch).unwrap().device_id);
+        let ports = self.handle.ports(switch).unwrap();
+        let port = ports.iter().find(|port| port.name == "host").unwrap();
+        let at = Endpoint {
+            device,
+            port: PortNo(port.number),
+        };
+        self.host.as_ref().unwrap().attach_memory(at).unwrap()
     }
 
     /// Entries written to a switch so far.

@@ -19,7 +19,7 @@ async fn the_topology_is_that_of_the_file() {
     assert_eq!(topology["name"], "chain");
     assert_eq!(topology["fabric"], "none");
     assert_eq!(
-        topology["nodes"][3],
+        topology["nodes"][4],
         json!({ "name": "s2", "kind": "switch", "labels": { "tier": "core" } })
     );
     assert_eq!(
@@ -76,7 +76,7 @@ async fn switches_tell_what_they_run_and_how_far_they_are() {
     );
 
     let ports = lab.get("/v1/switches/s2/ports").await.is(200);
-    assert_eq!(names(&ports).len(), 2);
+    assert_eq!(names(&ports).len(), 3);
     let west = lab.get("/v1/switches/s2/ports/west").await.is(200);
     let by_number = format!("/v1/switches/s2/ports/{}", west["number"]);
     assert_eq!(lab.get(&by_number).await.is(200), west);
@@ -107,9 +107,9 @@ async fn lists_come_in_pages_and_by_label() {
     );
     assert_eq!(
         names(&lab.get("/v1/hosts").await.is(200)),
-        ["left", "right"]
+        ["left", "mid", "right"]
     );
-    assert_eq!(names(&lab.get("/v1/links").await.is(200)).len(), 4);
+    assert_eq!(names(&lab.get("/v1/links").await.is(200)).len(), 5);
 }
 
 #[tokio::test]
