@@ -174,7 +174,7 @@ pub fn judge_spread(
     }
 }
 
-fn judge_connect(connect: Connect, case: &Case, tries: &[Try], ways: &[Way]) -> Option<String> {
+fn judge_connect(connect: Connect, case: &Case, tries: &[Try], ways: &[Way]) -> Vec<String> {
     let wanted = match connect {
         Connect::Ok => End::Answered,
         Connect::Refused => End::Refused,
@@ -185,11 +185,12 @@ fn judge_connect(connect: Connect, case: &Case, tries: &[Try], ways: &[Way]) -> 
         Connect::Refused => "a refusal",
         Connect::Timeout | Connect::Never => "silence",
     };
+    let mut failures = Vec::new();
     if tries.iter().any(|one| one.end != wanted) {
-        return Some(format!("expected {word}, found {}", ends(tries)));
+        failures.push(format!("expected {word}, found {}", ends(tries)));
     }
     if connect != Connect::Never {
-        return None;
+        return failures;
     }
     let is_reached = |way: &&Way| match (&way.end, &case.target) {
         (WayEnd::Delivered(host), Some(target)) => host == target,
@@ -197,7 +198,11 @@ fn judge_connect(connect: Connect, case: &Case, tries: &[Try], ways: &[Way]) -> 
         _ => false,
     };
     let packets: u64 = ways.iter().filter(is_reached).map(|way| way.packets).sum();
-    (packets > 0).then(|| format!("{packets} packets reached {}", case.to))
+    if packets > 0 {
+        let noun = if packets == 1 { "packet" } else { "packets" };
+        failures.push(format!("{packets} {noun} reached {}", case.to));
+    }
+    failures
 }
 
 fn judge_rtt(bounds: &RttExpect, rtts: &[Duration]) -> Vec<String> {
@@ -396,9 +401,12 @@ fn summary(case: &Case, tries: &[Try], answered: usize) -> String {
         Some(Connect::Timeout | Connect::Refused) => ends(tries),
         Some(Connect::Ok) | None => format!("{answered}/{} {what}", tries.len()),
     };
-    let rtts = rtts(tries);
-    if let (Some(least), Some(most)) = (rtts.first(), rtts.last()) {
-        text.push_str(&format!(", rtt {} to {}", millis(*least), millis(*most)));
+    match rtts(tries).as_slice() {
+        [] => {}
+        [only] => text.push_str(&format!(", rtt {}", millis(*only))),
+        [least, .., most] => {
+            text.push_str(&format!(", rtt {} to {}", millis(*least), millis(*most)))
+        }
     }
     text
 }

@@ -198,3 +198,62 @@ pub fn crossed<'a>(ways: impl IntoIterator<Item = &'a Way>) -> BTreeMap<Flow, BT
     }
     flows
 }
+
+#[cfg(test)]
+mod tests {
+    use weft_controller::load;
+
+    use super::*;
+
+    #[test]
+    fn recorded_paths_are_told_in_names() {
+        let text = "
+topology:
+  nodes: { 's[1-2]': { kind: switch }, 'h[1-2]': { kind: host } }
+  links:
+    - endpoints: ['h1:eth0', 's1:p9']
+    - { name: trunk, endpoints: ['s1:p1', 's2:p1'] }
+    - endpoints: ['h2:eth0', 's2:p9']
+";
+        let model = load::model(text.as_bytes(), "lab.yaml", None).unwrap();
+        let hop = |device_id, in_port, out_port| node::PathHop {
+            device_id,
+            in_port,
+            out_port,
+        };
+        let recorded = |hops: Vec<node::PathHop>, reason: &str| node::RecordedPath {
+            source: vec![10, 0, 0, 1].into(),
+            destination: vec![10, 0, 0, 2].into(),
+            hops,
+            drop_reason: reason.to_owned(),
+            packets: 3,
+            ..node::RecordedPath::default()
+        };
+        let delivered = way(&model, &recorded(vec![hop(1, 9, 1), hop(2, 1, 9)], "")).unwrap();
+        assert_eq!(delivered.nodes, ["h1", "s1", "s2", "h2"]);
+        assert_eq!(
+            delivered.links,
+            ["h1:eth0--s1:p9", "trunk", "h2:eth0--s2:p9"]
+        );
+        assert_eq!(delivered.end, WayEnd::Delivered("h2".to_owned()));
+        let dropped = way(&model, &recorded(vec![hop(1, 9, 0)], "no-verdict")).unwrap();
+        assert_eq!(
+            (dropped.nodes.len(), dropped.end),
+            (2, WayEnd::Dropped("no-verdict".to_owned()))
+        );
+        let to_controller = way(&model, &recorded(vec![hop(1, 9, PortNo::CPU.0)], "")).unwrap();
+        assert_eq!(to_controller.end, WayEnd::Controller);
+        assert_eq!(
+            way(&model, &recorded(vec![hop(7, 1, 2)], "")),
+            None,
+            "no such switch"
+        );
+        assert_eq!(
+            crossed([&delivered, &to_controller])
+                .values()
+                .map(BTreeSet::len)
+                .collect::<Vec<_>>(),
+            [7]
+        );
+    }
+}

@@ -137,8 +137,14 @@ pub async fn run(
         reports.extend(found);
     }
     if selection.only.is_none() {
-        reports.extend(extra(&model));
+        reports.extend(claims(&model));
     }
+    reports.extend(
+        model
+            .warnings
+            .iter()
+            .map(|warning| instead("warning", Verdict::Warn, warning)),
+    );
     Ok(Report::new(
         topology.to_owned(),
         model.seed,
@@ -160,20 +166,12 @@ fn plan(test: &TestSpec, model: &Model) -> Result<Vec<Case>, Box<CaseReport>> {
         .map_err(|error| Box::new(instead(&test.name, Verdict::Fail, &error.to_string())))
 }
 
-/// What the file declares and no test covers.
-fn extra(model: &Model) -> Vec<CaseReport> {
-    let verify = model.verify.iter().enumerate().map(|(index, claim)| {
-        instead(
-            &format!("verify {}", index + 1),
-            Verdict::Skip,
-            &format!("claims about all packets are not checked yet: {claim}"),
-        )
-    });
-    let warnings = model
-        .warnings
-        .iter()
-        .map(|warning| instead("warning", Verdict::Warn, warning));
-    verify.chain(warnings).collect()
+/// Claims about all packets, which are not checked yet.
+fn claims(model: &Model) -> impl Iterator<Item = CaseReport> + '_ {
+    model.verify.iter().enumerate().map(|(index, claim)| {
+        let detail = format!("claims about all packets are not checked yet: {claim}");
+        instead(&format!("verify {}", index + 1), Verdict::Skip, &detail)
+    })
 }
 
 fn instead(name: &str, verdict: Verdict, detail: &str) -> CaseReport {

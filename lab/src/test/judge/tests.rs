@@ -142,7 +142,7 @@ fn connect_tells_refusal_silence_and_arrival_apart() {
     assert_eq!(check(TCP, "connect: never", silent(), &[]), "ok");
     assert_eq!(
         check(TCP, "connect: never", silent(), &[direct(1)]),
-        "1 packets reached h2:80"
+        "1 packet reached h2:80"
     );
     let dropped = way(&["h1", "s1"], &[], WayEnd::Dropped("acl".to_owned()), 1);
     assert_eq!(check(TCP, "connect: never", silent(), &[dropped]), "ok");
