@@ -8,6 +8,7 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 use weft_controller::handle::HandleError;
 use weft_controller::problem::{Code, FieldError};
+use weft_controller::store::{MAX_VALUE_SIZE, StoreError};
 
 /// Media type of problem documents.
 pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
@@ -184,6 +185,10 @@ impl From<HandleError> for Problem {
                 detail,
             )
             .with_header(header::RETRY_AFTER, HeaderValue::from_static("1")),
+            HandleError::Store(StoreError::TooLarge { size, .. }) => {
+                let detail = format!("the object has {size} bytes, at most {MAX_VALUE_SIZE} fit");
+                Self::invalid(vec![FieldError::new("", Code::OutOfRange, detail)])
+            }
             HandleError::Store(source) => {
                 tracing::error!(error = %source, "store failed");
                 unavailable(detail)

@@ -1,5 +1,6 @@
 //! The API in front of a real controller, which programs real switches of the same process.
 
+mod any;
 mod flows;
 mod forwarding;
 mod lab;

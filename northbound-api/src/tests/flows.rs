@@ -237,6 +237,10 @@ async fn wrong_flows_are_refused_in_full_and_nothing_is_stored() {
             assert_eq!(errors[0]["didYouMean"], meant, "{body}: {problem:#}");
         }
     }
+    let mut huge = web();
+    huge["labels"]["app"] = json!("x".repeat(300 * 1024));
+    let problem = lab.put(FLOW, huge).await.problem(422);
+    assert_eq!(problem["errors"][0]["code"], "out-of-range");
     lab.put("/v1/switches/s9/flows/f", web()).await.problem(404);
     for name in ["a%20b", "%2e%2e", &"x".repeat(254), "%C3%BC"] {
         let problem = lab
