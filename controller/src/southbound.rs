@@ -25,6 +25,8 @@ use crate::reconcile::Answer;
 const MAX_MESSAGE_SIZE: usize = 64 * 1024 * 1024;
 /// Largest header list that is accepted, in bytes.
 const MAX_HEADER_LIST_SIZE: u32 = 1024 * 1024;
+/// A TCP peer that is silent is asked after this time, and given up after as much again.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// How long a call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -36,6 +38,9 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 pub fn tcp(address: SocketAddr) -> Result<Channel, tonic::transport::Error> {
     Ok(tuned(Endpoint::from_shared(format!("http://{address}"))?)
         .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .keep_alive_while_idle(true)
         .connect_lazy())
 }
 
@@ -309,7 +314,7 @@ impl SwitchClient {
 }
 
 /// Ends a call that takes too long.
-async fn timed<T>(
+pub(crate) async fn timed<T>(
     call: impl Future<Output = Result<tonic::Response<T>, Status>>,
 ) -> Result<T, Status> {
     match tokio::time::timeout(CALL_TIMEOUT, call).await {

@@ -23,6 +23,9 @@ use crate::reconcile::{Common, Mailbox, TaskEvent};
 use crate::status::OperState;
 use crate::store::{ListQuery, Record, Revision, Store};
 
+/// Revisions that stay in the store's history.
+const HISTORY: u64 = 16_384;
+
 /// What the writer listens to.
 #[derive(Debug)]
 pub(super) struct Inputs {
@@ -329,6 +332,16 @@ impl Writer {
                     .all(|switch| switch.status.borrow().reconciled);
         self.ready
             .send_if_modified(|known| std::mem::replace(known, ready) != ready);
+    }
+
+    /// Now and then, drops history that is too old for anybody to resume from.
+    async fn forget_history(&self, revision: Revision) {
+        if revision.0 > HISTORY && revision.0.is_multiple_of(HISTORY / 16) {
+            let oldest = Revision(revision.0 - HISTORY);
+            if let Err(error) = self.store.compact(oldest).await {
+                tracing::warn!(%error, "history is not compacted");
+            }
+        }
     }
 
     /// The store is at a later revision.

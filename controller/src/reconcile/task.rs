@@ -27,7 +27,7 @@ use super::election::Elections;
 use super::session::{Message, Role, Session};
 use super::{Mailbox, Reconciler};
 use crate::compile::Update;
-use crate::southbound::{RunningPipeline, SwitchClient, code_name};
+use crate::southbound::{RunningPipeline, SwitchClient, code_name, timed};
 use crate::status::{Condition, ConditionType, SwitchStatus, TableUse};
 use crate::store::{Revision, StoreError};
 
@@ -38,6 +38,8 @@ const FIRST_DELAY: Duration = Duration::from_millis(2);
 const LAST_DELAY: Duration = Duration::from_secs(1);
 /// Delay before a switch that refused our claim is asked again.
 const CLAIM_DELAY: Duration = Duration::from_secs(5);
+/// How long the answer to the first bid may take.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a complete read may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -167,7 +169,10 @@ impl SwitchTask {
 
     async fn arbitrate(&mut self) -> Result<std::convert::Infallible, SessionError> {
         let election = self.common.elections.current();
-        let (mut session, mut role) = Session::open(&mut self.client, election).await?;
+        let open = Session::open(&mut self.client, election);
+        let (mut session, mut role) = tokio::time::timeout(OPEN_TIMEOUT, open)
+            .await
+            .map_err(|_| Status::deadline_exceeded("no answer to the bid"))??;
         let mut election = election;
         self.status.reachable = true;
         loop {
@@ -264,7 +269,7 @@ impl SwitchTask {
     ) -> Result<Option<Role>, SessionError> {
         loop {
             let claim = claim(&self.common, &self.client, election, self.revision);
-            match refusal(self.node.claim(claim).await, &self.common.cluster)? {
+            match refusal(timed(self.node.claim(claim)).await, &self.common.cluster)? {
                 None => {
                     self.behind = None;
                     self.claimed = self.revision;
@@ -339,7 +344,9 @@ impl SwitchTask {
         self.publish(None);
         if self.revision > self.claimed {
             let claim = claim(&self.common, &self.client, election, self.revision);
-            if let Some(detail) = refusal(self.node.claim(claim).await, &self.common.cluster)? {
+            if let Some(detail) =
+                refusal(timed(self.node.claim(claim)).await, &self.common.cluster)?
+            {
                 self.behind = Some(detail);
                 return Err(SessionError::Restart);
             }
@@ -536,10 +543,10 @@ fn claim(
 
 /// Why a claim was refused; `None` when it was accepted, or the target knows no claims.
 fn refusal(
-    answer: Result<tonic::Response<node::ClaimResponse>, Status>,
+    answer: Result<node::ClaimResponse, Status>,
     cluster: &str,
 ) -> Result<Option<String>, Status> {
-    match answer.map(tonic::Response::into_inner) {
+    match answer {
         Ok(answer) if answer.accepted => Ok(None),
         Ok(answer) if answer.cluster_id != cluster => Ok(Some(format!(
             "the switch belongs to cluster {}",

@@ -224,7 +224,10 @@ impl Writer {
 
     async fn commit(&mut self, txn: Txn) -> Result<Revision, HandleError> {
         match self.store.txn(txn).await? {
-            TxnOutcome::Committed { revision } => Ok(revision),
+            TxnOutcome::Committed { revision } => {
+                self.forget_history(revision).await;
+                Ok(revision)
+            }
             // Somebody else writes this store: take in what they wrote, and let the caller decide again.
             TxnOutcome::Conflict { key, current } => {
                 let revision = current.as_ref().map(|record| record.modified);
