@@ -66,8 +66,10 @@ impl Group {
 }
 
 fn fill(members: &[Member]) -> Box<[u16]> {
-    if members.is_empty() {
-        return Box::default();
+    match members {
+        [] => return Box::default(),
+        [_] => return Box::new([0]),
+        _ => {}
     }
     let weights: u64 = members.iter().map(|member| u64::from(member.weight)).sum();
     let needed = usize::try_from(weights.saturating_mul(SLOTS_PER_WEIGHT)).unwrap_or(usize::MAX);
@@ -108,7 +110,11 @@ struct Walk {
 
 impl Walk {
     fn advance(&mut self, count: usize) {
-        self.at = (self.at + self.step) % count;
+        // Both are less than `count`; a division here is most of the cost of a group.
+        self.at += self.step;
+        if self.at >= count {
+            self.at -= count;
+        }
     }
 }
 
