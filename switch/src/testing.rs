@@ -1,5 +1,7 @@
 //! What the core's tests share: a small router as a pipeline, entries by name, packets.
 
+mod short;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -15,6 +17,8 @@ use crate::packet::Packet;
 use crate::ports::{PortInfo, PortSet};
 use crate::program::Program;
 use crate::state::State;
+
+pub(crate) use short::*;
 
 /// The router's own address.
 pub(crate) const ROUTER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xff];
@@ -459,169 +463,6 @@ pub(crate) fn mac_bits(mac: [u8; 6]) -> u128 {
     mac.iter()
         .fold(0, |bits, byte| bits << 8 | u128::from(*byte))
 }
-
-// === short forms of the representation ===
-
-pub(crate) fn strings(names: &[&str]) -> Vec<String> {
-    names.iter().map(ToString::to_string).collect()
-}
-
-pub(crate) fn bits(name: &str, bits: u16) -> Bits {
-    Bits {
-        name: name.into(),
-        bits,
-    }
-}
-
-pub(crate) fn header(name: &str, fields: &[(&str, u16)], max_varbytes: u16) -> HeaderType {
-    let fields = fields
-        .iter()
-        .map(|(name, width)| bits(name, *width))
-        .collect();
-    HeaderType {
-        name: name.into(),
-        fields,
-        max_varbytes,
-    }
-}
-
-pub(crate) fn instance(name: &str, header: &str, stack: Option<u8>) -> Instance {
-    Instance {
-        name: name.into(),
-        header: header.into(),
-        stack,
-    }
-}
-
-pub(crate) fn field(name: &str) -> Expr {
-    Expr::Field(name.into())
-}
-
-pub(crate) fn param(name: &str) -> Expr {
-    Expr::Param(name.into())
-}
-
-pub(crate) fn number(value: u128, bits: u16) -> Expr {
-    Expr::Const { value, bits }
-}
-
-pub(crate) fn cast(bits: u16, value: Expr) -> Expr {
-    Expr::Cast {
-        bits,
-        value: Box::new(value),
-    }
-}
-
-pub(crate) fn op(op: BinaryOp, left: Expr, right: Expr) -> Expr {
-    Expr::Binary(op, Box::new(left), Box::new(right))
-}
-
-pub(crate) fn set(dst: &str, value: Expr) -> Op {
-    Op::Set {
-        dst: dst.into(),
-        value,
-    }
-}
-
-pub(crate) fn action(name: &str, params: &[(&str, u16)], ops: Vec<Op>) -> Action {
-    let params = params.iter().map(|(name, bits)| Param {
-        name: (*name).into(),
-        bits: *bits,
-        format: Format::Number,
-        annotations: vec![],
-    });
-    Action {
-        name: name.into(),
-        params: params.collect(),
-        ops,
-        ..Action::default()
-    }
-}
-
-pub(crate) fn key(name: &str, value: Expr, kind: KeyKind) -> Key {
-    Key {
-        name: name.into(),
-        value,
-        kind,
-        format: Format::Number,
-        annotations: vec![],
-    }
-}
-
-pub(crate) fn table(name: &str, actions: &[&str], size: u32) -> Table {
-    let actions = actions.iter().map(|name| ActionRef {
-        name: (*name).into(),
-        scope: Scope::Any,
-    });
-    Table {
-        name: name.into(),
-        doc: String::new(),
-        keys: vec![],
-        actions: actions.collect(),
-        default_action: None,
-        const_default: false,
-        const_entries: vec![],
-        size,
-        selector: None,
-        counters: false,
-        idle_timeout: false,
-        annotations: vec![],
-    }
-}
-
-fn apply(table: &str, next: Option<&str>) -> Node {
-    Node {
-        name: table.into(),
-        kind: NodeKind::Table {
-            table: table.into(),
-            on_action: BTreeMap::new(),
-            on_hit: None,
-            on_miss: None,
-            next: next.map(Into::into),
-        },
-    }
-}
-
-fn controller(name: &str, field: &str) -> ControllerField {
-    ControllerField {
-        name: name.into(),
-        field: field.into(),
-        format: Format::Number,
-    }
-}
-
-fn ahead(offset: u16, bits: u16) -> SelectKey {
-    SelectKey::Lookahead { offset, bits }
-}
-
-fn state(
-    name: &str,
-    extract: &[&str],
-    select: &[SelectKey],
-    cases: &[(u128, &str)],
-    default: &str,
-) -> ir::State {
-    let case = |&(value, next): &(u128, &str)| Case {
-        values: vec![Masked {
-            value,
-            mask: u128::MAX,
-        }],
-        next: next.into(),
-    };
-    let extract = extract.iter().map(|name| Extract {
-        instance: (*name).into(),
-        var_length: None,
-    });
-    ir::State {
-        name: name.into(),
-        extract: extract.collect(),
-        select: select.to_vec(),
-        cases: cases.iter().map(case).collect(),
-        default: default.into(),
-    }
-}
-
-// === a datapath under test ===
 
 /// A router with ports 1 to 4, and what it does to packets.
 pub(crate) struct Bench {
