@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::datapath::Counted;
+
 /// Slots for drop reasons; the pipeline's reasons beyond them share the last one.
 const REASONS: usize = 96;
 
@@ -25,7 +27,7 @@ struct Direction {
 pub struct Traffic {
     /// Wire segments.
     pub packets: u64,
-    /// Bytes of those segments, headers included.
+    /// Bytes of those segments from the customer's destination MAC to the payload's end.
     pub bytes: u64,
     /// What crossed the device: a super-packet is one frame.
     pub frames: u64,
@@ -42,9 +44,9 @@ impl Default for PortCounters {
 }
 
 impl Direction {
-    fn add(&self, packets: u64, bytes: u64) {
-        self.packets.fetch_add(packets, Relaxed);
-        self.bytes.fetch_add(bytes, Relaxed);
+    fn add(&self, counted: Counted) {
+        self.packets.fetch_add(counted.packets, Relaxed);
+        self.bytes.fetch_add(counted.bytes, Relaxed);
         self.frames.fetch_add(1, Relaxed);
     }
 
@@ -59,13 +61,13 @@ impl Direction {
 
 impl PortCounters {
     /// Counts one frame that entered.
-    pub(crate) fn received(&self, packets: u64, bytes: u64) {
-        self.rx.add(packets, bytes);
+    pub(crate) fn received(&self, counted: Counted) {
+        self.rx.add(counted);
     }
 
     /// Counts one frame that left.
-    pub(crate) fn sent(&self, packets: u64, bytes: u64) {
-        self.tx.add(packets, bytes);
+    pub(crate) fn sent(&self, counted: Counted) {
+        self.tx.add(counted);
     }
 
     /// Counts that a frame which was sent crossed the device as `frames` frames.

@@ -52,6 +52,8 @@ pub enum Emit {
 pub struct Scratch {
     /// Packet buffers. Drivers receive into them and recycle what they have sent.
     pub pool: Pool,
+    /// How the last packet counts.
+    pub(crate) counted: Counted,
     frame: Frame,
     /// The frame as ingress left it, while copies are made.
     saved: Frame,
@@ -160,6 +162,7 @@ impl Datapath {
             packets: segments,
             bytes: packet.wire_bytes() - (segments * uncounted).min(packet.wire_bytes()),
         };
+        cx.counted = counted;
         let mut machine = self.machine(cx, counted, now);
         machine.run(&program.ingress);
         let verdict = match machine.verdict {
@@ -304,11 +307,13 @@ impl Datapath {
     }
 }
 
-/// What one packet adds to the counter of each entry that it hits.
-#[derive(Clone, Copy, Debug)]
-struct Counted {
-    packets: u64,
-    bytes: u64,
+/// What one packet adds to the counter of each entry that it hits, and of each port that it passes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counted {
+    /// Wire segments.
+    pub(crate) packets: u64,
+    /// Their bytes, without headers that do not count.
+    pub(crate) bytes: u64,
 }
 
 /// Puts the valid headers, `emitted` bytes in all, in front of the payload.

@@ -255,10 +255,10 @@ impl Device {
         self.sessions().arbitration.is_primary(role, stream)
     }
 
-    /// Sends a packet to each role's primary; a client that is too slow loses it.
-    fn packet_in(&self, metadata: &[(u32, u128)], packet: &Packet) {
+    /// Sends a packet to each role's primary; `false` when nobody got it.
+    fn packet_in(&self, metadata: &[(u32, u128)], packet: &Packet) -> bool {
         let Some(loaded) = self.forwarding().committed else {
-            return;
+            return false;
         };
         let values: Vec<u128> = metadata.iter().map(|&(_, value)| value).collect();
         let schema = loaded.state.program().schema();
@@ -271,14 +271,13 @@ impl Device {
             )),
         };
         let sessions = self.sessions();
-        for primary in sessions.arbitration.primaries() {
-            if let Some(stream) = sessions.streams.get(&primary)
-                && stream.capacity() > RESERVED
-                && stream.try_send(Ok(message.clone())).is_err()
-            {
-                tracing::debug!(dpid = self.id.0, "packet-in lost, its stream is closed");
-            }
-        }
+        let streams = sessions
+            .arbitration
+            .primaries()
+            .filter_map(|primary| sessions.streams.get(&primary))
+            .filter(|stream| stream.capacity() > RESERVED);
+        let taken = streams.filter(|stream| stream.try_send(Ok(message.clone())).is_ok());
+        taken.count() > 0
     }
 }
 
@@ -290,10 +289,10 @@ pub(crate) type Devices = BTreeMap<DeviceId, Arc<Device>>;
 pub(crate) struct Sink(pub(crate) Devices);
 
 impl PacketInSink for Sink {
-    fn packet_in(&self, device: DeviceId, metadata: &[(u32, u128)], packet: &Packet) {
-        if let Some(device) = self.0.get(&device) {
-            device.packet_in(metadata, packet);
-        }
+    fn packet_in(&self, device: DeviceId, metadata: &[(u32, u128)], packet: &Packet) -> bool {
+        self.0
+            .get(&device)
+            .is_some_and(|device| device.packet_in(metadata, packet))
     }
 }
 

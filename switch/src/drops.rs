@@ -44,6 +44,8 @@ reasons! {
     NO_PIPELINE = 11, "no-pipeline";
     /// The egress port's device took the packet not: it is down, full or gone.
     DEVICE_REFUSED = 12, "device-refused";
+    /// A copy for the controller found no primary, or one that reads too slowly.
+    NO_CONTROLLER = 13, "no-controller";
 }
 
 impl fmt::Display for DropReason {

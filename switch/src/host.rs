@@ -262,18 +262,20 @@ impl SwitchHost {
         &self,
         taps: impl IntoIterator<Item = (Endpoint, TapPort)>,
     ) -> Result<(), HostError> {
-        let pending = {
+        let (attached, pending) = {
             let mut topology = self.shared.topology();
-            for (at, tap) in taps {
+            let attached = taps.into_iter().try_for_each(|(at, tap)| {
                 topology.attach(at, PortKind::Tap(tap))?;
                 if let Some(port) = topology.port(at) {
                     announce_port(&self.shared.events, &topology, at.device, port);
                 }
-            }
+                Ok(())
+            });
             let wiring = Change::Wiring(Arc::new(topology.wiring()));
-            self.shared.workers.apply_blocking(&wiring)?
+            (attached, self.shared.workers.apply_blocking(&wiring)?)
         };
-        Ok(pending.wait()?)
+        pending.wait()?;
+        attached
     }
 
     /// Ends the worker threads and removes the devices, on many threads at once: the kernel takes some 20 ms to remove

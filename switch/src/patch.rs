@@ -9,6 +9,7 @@ use std::sync::Arc;
 use weft_proto::vocab::{DeviceId, PortNo};
 
 use crate::counters::PortCounters;
+use crate::drops::DropReason;
 use crate::host::{Endpoint, HostError, LinkSpec, LinkState, PortSpec, SwitchSpec};
 use crate::port::{PortIo, PortKind};
 
@@ -366,6 +367,13 @@ impl Wiring {
         })
     }
 
+    /// Counts a packet that no controller took.
+    pub(crate) fn lost_by_controller(&self, device: DeviceId) {
+        if let Some(index) = self.index(device) {
+            self.devices[index].cpu.dropped(DropReason::NO_CONTROLLER.0);
+        }
+    }
+
     /// A port.
     pub(crate) fn port(&self, at: Endpoint) -> Option<&WiredPort> {
         self.devices.get(self.index(at.device)?)?.port(at.port)
@@ -405,3 +413,6 @@ impl WiredDevice {
         self.port(number).map_or(&self.cpu, |port| &port.counters)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use weft_proto::vocab::{DeviceId, PortNo};
 
-use crate::datapath::{Datapath, Emit, Nanos, Scratch};
+use crate::datapath::{Counted, Datapath, Emit, Nanos, Scratch};
 use crate::drops::DropReason;
 use crate::host::Endpoint;
 use crate::packet::Packet;
@@ -206,19 +206,24 @@ impl Plane {
         };
         if in_port != PortNo::CPU {
             let Some(port) = wired.port(in_port) else {
-                return self.drop_before(arrival, packet, DropReason::NO_SUCH_PORT);
+                return self.drop_copy(&arrival, packet, DropReason::NO_SUCH_PORT);
             };
             if !port.up {
-                return self.drop_before(arrival, packet, DropReason::PORT_DOWN);
+                return self.drop_copy(&arrival, packet, DropReason::PORT_DOWN);
             }
-            port.counters
-                .received(u64::from(packet.segments()), packet.wire_bytes());
         }
+        // Unless the parser can tell which headers do not count.
+        self.scratch.counted = Counted {
+            packets: packet.segments().into(),
+            bytes: packet.wire_bytes(),
+        };
         let Some(datapath) = &self.datapaths[device] else {
-            return self.drop_before(arrival, packet, DropReason::NO_PIPELINE);
+            arrival.received(self.scratch.counted);
+            return self.drop_copy(&arrival, packet, DropReason::NO_PIPELINE);
         };
         if hops == HOP_LIMIT {
-            return self.drop_before(arrival, packet, DropReason::HOP_LIMIT);
+            arrival.received(self.scratch.counted);
+            return self.drop_copy(&arrival, packet, DropReason::HOP_LIMIT);
         }
         let mut emits = std::mem::take(&mut self.emits);
         if in_port == PortNo::CPU {
@@ -226,6 +231,7 @@ impl Plane {
         } else {
             datapath.process(&mut self.scratch, in_port, packet, now, &mut emits);
         }
+        arrival.received(self.scratch.counted);
         let mut first = true;
         for emit in emits.drain(..) {
             match emit {
@@ -273,8 +279,7 @@ impl Plane {
         if !port.up {
             return self.drop_copy(arrival, packet, DropReason::PORT_DOWN);
         }
-        port.counters
-            .sent(u64::from(packet.segments()), packet.wire_bytes());
+        port.counters.sent(self.scratch.counted);
         match &port.target {
             Target::Nothing | Target::Io(_) => {
                 arrival.finish(&self.recorders, number, None);
@@ -294,10 +299,6 @@ impl Plane {
                 trace: arrival.with_hop(number),
             }),
         }
-    }
-
-    fn drop_before(&mut self, arrival: Arrival<'_>, packet: Packet, reason: DropReason) {
-        self.drop_copy(&arrival, packet, reason);
     }
 
     fn drop_copy(&mut self, arrival: &Arrival<'_>, packet: Packet, reason: DropReason) {
@@ -322,6 +323,12 @@ impl Arrival<'_> {
             out_port,
         });
         Some(trace)
+    }
+
+    fn received(&self, counted: Counted) {
+        if self.in_port != PortNo::CPU {
+            self.wired.counters(self.in_port).received(counted);
+        }
     }
 
     fn finish(&self, recorders: &[Arc<Recorder>], out_port: PortNo, drop_reason: Option<String>) {
@@ -362,3 +369,6 @@ fn salt(device: DeviceId) -> u64 {
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
 }
+
+#[cfg(test)]
+mod tests;

@@ -251,3 +251,6 @@ impl FlowKey {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -78,8 +78,8 @@ pub(crate) struct Stopped;
 
 /// Where packets for controllers go. Called from workers; must not block.
 pub(crate) trait PacketInSink: Send + Sync + 'static {
-    /// Takes a packet for the primary controller of `device`.
-    fn packet_in(&self, device: DeviceId, metadata: &[(u32, u128)], packet: &Packet);
+    /// Takes a packet for the primary controllers of `device`; `false` when nobody got it.
+    fn packet_in(&self, device: DeviceId, metadata: &[(u32, u128)], packet: &Packet) -> bool;
 }
 
 /// What all handles of one worker and its thread share.
@@ -499,7 +499,9 @@ impl Worker {
                 } => {
                     let mut frames = self.whole_frames(packet);
                     for frame in frames.drain(..) {
-                        self.sink.packet_in(device, &metadata, &frame);
+                        if !self.sink.packet_in(device, &metadata, &frame) {
+                            self.plane.wiring().lost_by_controller(device);
+                        }
                         self.plane.scratch().pool.recycle(frame);
                     }
                     self.frames = frames;

@@ -2,12 +2,13 @@
 
 use tonic::Code;
 use weft_proto::codec::{Entity, EntryFilter, Query, Update, UpdateKind};
+use weft_proto::node::v1::GetPortCountersRequest;
 use weft_proto::p4::v1 as wire;
 use weft_proto::p4::v1::stream_message_request::Update as Ask;
 use weft_proto::p4::v1::stream_message_response::Update as Told;
 use weft_proto::p4::v1::write_request::Atomicity;
 use weft_proto::status::parse_batch_error;
-use weft_proto::vocab::{CounterValue, MulticastGroupId};
+use weft_proto::vocab::{CounterValue, MulticastGroupId, PortNo};
 use weft_switch::drops::DropReason;
 
 use crate::client::{
@@ -279,6 +280,28 @@ async fn packets_go_to_the_primary_and_come_from_it() {
         }
         other => panic!("expected an error, not {other:?}"),
     }
+}
+
+#[tokio::test]
+async fn a_packet_that_no_controller_takes_is_counted() {
+    let lab = Lab::start(switches(1, 1)).await;
+    let one = lab.host.attach_memory(at(1, 1)).unwrap();
+    let primary = lab.own(1).await;
+    let mut backup = lab.stream().await;
+    backup.bid(1, 0);
+    backup.arbitration().await;
+    lab.write(1, &[insert(forward(1, "punt", &[]))])
+        .await
+        .unwrap();
+    drop(primary);
+    assert_eq!(backup.arbitration().await, (Code::NotFound, 1));
+    one.send(&frame(0x88cc, &[9; 50]));
+    assert_eq!(one.receive(A_WHILE), None);
+    let request = GetPortCountersRequest { device_id: 1 };
+    let counters = lab.node.clone().get_port_counters(request).await.unwrap();
+    let cpu = counters.get_ref().ports.last().unwrap();
+    assert_eq!(cpu.port, PortNo::CPU.0);
+    assert_eq!(cpu.drops.get("no-controller"), Some(&1));
 }
 
 #[tokio::test]
