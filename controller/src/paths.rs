@@ -7,6 +7,7 @@
 //! algorithm. Under a bound on latency or a list of nodes to cross the value is a lower bound: the result is still exact, but
 //! it may take long to prove that there is none. [`MAX_ROUNDS`] ends that, and the answer says so.
 
+mod pair;
 mod search;
 
 use crate::graph::{Edge, Graph};
@@ -16,6 +17,7 @@ use crate::spec::path::{
     BlockedBy, DisjointLevel, FoundPath, PathAnswer, PathConstraints, PathRequest, SelectKind,
 };
 
+use self::pair::Apart;
 use self::search::{Bans, Route, Search, View};
 
 /// Most beginnings of paths looked at for one answer.
@@ -79,6 +81,7 @@ fn routes(graph: &Graph, request: &PathRequest, links: Links) -> (Vec<FoundPath>
         .select
         .k
         .map_or(1, |k| usize::try_from(k).unwrap_or(usize::MAX));
+    let mut gave_up = false;
     let found: Vec<Route> = match request.select.kind {
         SelectKind::Shortest => search.next().into_iter().collect(),
         SelectKind::K => search.by_ref().take(k).collect(),
@@ -95,16 +98,27 @@ fn routes(graph: &Graph, request: &PathRequest, links: Links) -> (Vec<FoundPath>
         },
         SelectKind::Disjoint => {
             let level = request.select.level.unwrap_or_default();
-            disjoint(&view, &mut search, &bans, level, from, to, max_latency)
+            let apart = match level {
+                DisjointLevel::Node => Apart::Nodes,
+                DisjointLevel::Link | DisjointLevel::Srlg => Apart::Links,
+            };
+            // Exact where nothing else is asked for; and where even this finds no pair, there is none.
+            let pair = pair::cheapest(&view, &bans, from, to, apart);
+            let is_plain = level != DisjointLevel::Srlg && via.is_empty() && max_latency.is_none();
+            if pair.is_empty() || is_plain {
+                pair
+            } else {
+                let (pair, is_certain) = disjoint(&view, &mut search, &bans, level, max_latency);
+                gave_up = !is_certain;
+                pair
+            }
         }
     };
-    (
-        found.iter().map(|route| describe(&view, route)).collect(),
-        search.gave_up(),
-    )
+    let paths = found.iter().map(|route| describe(&view, route)).collect();
+    (paths, gave_up || search.gave_up())
 }
 
-/// The cheapest pair, or nothing.
+/// The cheapest pair under all constraints, or nothing; and whether that is certain.
 ///
 /// In a pair the first path is not dearer than the second, so candidates for it are tried in the order of cost until
 /// twice their cost reaches the best sum.
@@ -113,18 +127,21 @@ fn disjoint(
     search: &mut Search<'_, '_>,
     bans: &Bans,
     level: DisjointLevel,
-    from: usize,
-    to: usize,
     max_latency: Option<u64>,
-) -> Vec<Route> {
+) -> (Vec<Route>, bool) {
     let mut best: Option<(u64, Route, Route)> = None;
+    let mut tried = 0;
     for first in search.by_ref().take(MAX_CANDIDATES) {
+        tried += 1;
         if best
             .as_ref()
             .is_some_and(|(sum, ..)| first.cost.saturating_mul(2) >= *sum)
         {
             break;
         }
+        let (Some(&from), Some(&to)) = (first.nodes.first(), first.nodes.last()) else {
+            continue;
+        };
         let mut rest = bans.clone();
         for &edge in &first.edges {
             rest.edges[edge] = true;
@@ -157,8 +174,9 @@ fn disjoint(
             }
         }
     }
-    best.map(|(_, first, second)| vec![first, second])
-        .unwrap_or_default()
+    let is_certain = tried < MAX_CANDIDATES;
+    let pair = best.map(|(_, first, second)| vec![first, second]);
+    (pair.unwrap_or_default(), is_certain)
 }
 
 fn avoided(view: &View<'_>, constraints: &PathConstraints) -> Bans {
@@ -232,7 +250,7 @@ fn blocked_by(graph: &Graph, request: &PathRequest, gave_up: bool) -> Vec<Blocke
         return vec![reason];
     }
     if gave_up {
-        let detail = format!("no path was found within {MAX_ROUNDS} steps");
+        let detail = "the search was given up before every possibility was tried".to_owned();
         return vec![blocked("searchLimit", detail)];
     }
     let asked = &request.constraints;

@@ -76,6 +76,46 @@ impl<'g> View<'g> {
         self.edges.iter().copied()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    pub(super) fn is_transit(&self, node: usize) -> bool {
+        self.transit[node]
+    }
+
+    /// Every link with the numbers of its ends.
+    pub(super) fn ends(&self) -> impl Iterator<Item = (usize, usize, usize)> {
+        self.edges.iter().enumerate().filter_map(|(edge, facts)| {
+            let (a, b) = (self.index(&facts.a.node)?, self.index(&facts.b.node)?);
+            (a != b).then_some((edge, a, b))
+        })
+    }
+
+    /// The path along links.
+    pub(super) fn route(&self, from: usize, edges: Vec<usize>) -> Route {
+        let mut route = Route {
+            nodes: vec![from],
+            edges: Vec::new(),
+            cost: 0,
+            latency: 0,
+        };
+        let mut at = self.names[from];
+        for edge in edges {
+            let facts = self.edges[edge];
+            at = if facts.a.node == at {
+                facts.b.node.as_str()
+            } else {
+                facts.a.node.as_str()
+            };
+            route.nodes.extend(self.index(at));
+            route.cost += u64::from(facts.metric);
+            route.latency = route.latency.saturating_add(self.latency(edge));
+            route.edges.push(edge);
+        }
+        route
+    }
+
     fn latency(&self, edge: usize) -> u64 {
         self.edges[edge].latency.map_or(0, |latency| {
             u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX)

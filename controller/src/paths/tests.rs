@@ -107,6 +107,67 @@ fn disjoint_pairs_do_not_fall_into_the_trap() {
 }
 
 #[test]
+fn pairs_keep_their_constraints_too() {
+    let mut request = ask("a", "d", SelectKind::Disjoint, None);
+    request.constraints.via = vec!["c".to_owned()];
+    check("a-b b-d a-c*5 c-d a-d*2", &request, &["a c d", "a b d"]);
+    let mut risky = graph("a-b b-d a-c c-d a-d*9");
+    let links: Vec<_> = ["l0", "l3"]
+        .iter()
+        .map(|name| risky.link(name).unwrap().clone())
+        .collect();
+    for edge in links {
+        risky.add_link(&crate::model::Link {
+            name: edge.name,
+            a: edge.a,
+            b: edge.b,
+            metric: 1,
+            srlgs: vec!["duct".to_owned()],
+            capacity_bps: None,
+            latency: None,
+            up: true,
+            impair_a: Default::default(),
+            impair_b: Default::default(),
+        });
+    }
+    let mut request = ask("a", "d", SelectKind::Disjoint, None);
+    request.select.level = Some(DisjointLevel::Srlg);
+    assert_eq!(
+        node_lists(&find(&risky, &request).unwrap()),
+        ["a b d", "a d"]
+    );
+}
+
+#[test]
+fn large_graphs_are_answered_at_once() {
+    // A torus of 12 by 12 switches with a host on each: very many equal paths.
+    let name = |x: usize, y: usize| format!("s{:02}{:02}", x % 12, y % 12);
+    let mut words = Vec::new();
+    for x in 0..12 {
+        for y in 0..12 {
+            words.push(format!("{}-{}", name(x, y), name(x + 1, y)));
+            words.push(format!("{}-{}", name(x, y), name(x, y + 1)));
+            words.push(format!("h{x:02}{y:02}-{}", name(x, y)));
+        }
+    }
+    let graph = graph(&words.join(" "));
+    let k = find(&graph, &ask("h0000", "h0606", SelectKind::K, Some(64))).unwrap();
+    assert_eq!((k.paths.len(), k.paths[63].cost), (64, 14));
+    assert_eq!(
+        find(&graph, &ask("h0000", "h0606", SelectKind::Disjoint, None))
+            .unwrap()
+            .blocked_by[0]
+            .constraint,
+        "disjoint"
+    );
+    let pair = find(&graph, &ask("s0000", "s0606", SelectKind::Disjoint, None)).unwrap();
+    assert_eq!(
+        pair.paths.iter().map(|path| path.cost).collect::<Vec<_>>(),
+        [12, 12]
+    );
+}
+
+#[test]
 fn unknown_names_are_refused_with_a_suggestion() {
     let mut request = ask("h1", "h3x", SelectKind::K, None);
     request.constraints.avoid = vec!["l99".to_owned()];
