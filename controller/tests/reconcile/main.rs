@@ -16,12 +16,12 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use weft_controller::flow::FlowSpec;
 use weft_controller::handle::{
-    DeleteFlow, Handle, HandleError, IfMatch, PutFlow, PutFlowAnswer, PutLinkState, WriteContext,
-    WriteOutcome,
+    DeleteFlow, FlowFilter, Handle, HandleError, IfMatch, PutFlow, PutFlowAnswer, PutLinkState,
+    WriteContext, WriteOutcome,
 };
 use weft_controller::model::Interface;
 use weft_controller::status::{ConditionType, OperState, Phase};
-use weft_controller::store::{Revision, SqliteStore, Store};
+use weft_controller::store::{Op, Revision, SqliteStore, Store, Txn};
 use weft_proto::codec;
 use weft_proto::p4::v1 as wire;
 use weft_proto::p4::v1::p4_runtime_client::P4RuntimeClient;
@@ -580,6 +580,42 @@ async fn switches_that_start_again_are_programmed_again() {
         .unwrap()
         .unwrap();
     realized(handle, "s1", stored.revision).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_stored_for_another_pipeline_can_be_read_and_deleted() {
+    let lab = Lab::new(TWO_SWITCHES);
+    let store = memory();
+    let old =
+        json!({ "owner": "ci", "spec": { "match": { "colour": "red" }, "actions": ["drop"] } });
+    let put = Op::Put {
+        key: "/flows/s1/old".to_owned(),
+        value: old.to_string().into(),
+        lease: None,
+    };
+    store
+        .txn(Txn {
+            compare: vec![],
+            ops: vec![put],
+        })
+        .await
+        .unwrap();
+    let running = lab.ready_controller(store).await;
+    let handle = &running.handle;
+    let flow = handle.flow("s1", "old").unwrap();
+    assert_eq!(
+        (flow.status.phase, flow.entries.len()),
+        (Phase::Rejected, 0)
+    );
+    assert!(
+        flow.status
+            .conditions
+            .iter()
+            .any(|condition| condition.detail.contains("colour"))
+    );
+    handle.delete_flow(delete("s1", "old")).await.unwrap();
+    assert!(handle.flows(&FlowFilter::default()).is_empty());
     running.stop().await;
 }
 
