@@ -20,7 +20,7 @@ pub(crate) struct Cli {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Global {
     /// The lab; default: the only one that is running
-    #[arg(long, global = true, value_name = "NAME", env = "WEFT_LAB")]
+    #[arg(long, global = true, value_name = "NAME")]
     pub(crate) lab: Option<String>,
     /// A controller elsewhere, as http://HOST:PORT
     #[arg(long, global = true, value_name = "URL", env = "WEFT_API")]

@@ -129,9 +129,7 @@ pub async fn run_in_lab(dir: &LabDir, supervised: bool) -> Result<(), Controller
         },
     };
     let end = CancellationToken::new();
-    if !supervised {
-        end_with_lab(dir, end.clone());
-    }
+    end_with_lab(dir);
     run(parts, end, |handle| report(handle, &api, supervised)).await
 }
 
@@ -279,15 +277,17 @@ fn end_by_signal(end: CancellationToken) -> Result<(), ControllerError> {
     Ok(())
 }
 
-/// Ends a controller that is no member of the lab's PID namespace when the lab ends.
-fn end_with_lab(dir: &LabDir, end: CancellationToken) {
+/// Ends the process when the lab ends. In the lab's PID namespace the kernel does that too, but only after the data
+/// plane's devices are gone; by then the next lab of this name may live at the same paths.
+fn end_with_lab(dir: &LabDir) {
     let lock = dir.lock_file();
     // A thread, because waiting for the lock blocks; it ends with the process.
     std::thread::spawn(move || {
         if let Ok(file) = File::open(lock) {
             let _ = file.lock_shared();
         }
-        end.cancel();
+        tracing::warn!("the lab has ended");
+        std::process::exit(0);
     });
 }
 

@@ -163,7 +163,7 @@ fn run() -> Result<(), DataplaneError> {
         .map_err(system("begin a session"))?;
     raise_descriptor_limit();
     let model = plan.model()?;
-    let lock = LabDir::new(&plan.name)?.acquire()?;
+    let mut lock = LabDir::new(&plan.name)?.acquire()?;
     let result = prepare(&lock, &plan).and_then(|()| {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(RUNTIME_THREADS)
@@ -171,7 +171,7 @@ fn run() -> Result<(), DataplaneError> {
             .enable_all()
             .build()
             .map_err(system("start threads"))?;
-        runtime.block_on(live(lock.dir(), &plan, &model, started))
+        runtime.block_on(live(&mut lock, &plan, &model, started))
     });
     lock.remove()?;
     // Held until the process has ended, so that whoever waits for the lock finds nothing left.
@@ -221,11 +221,12 @@ fn new_token() -> Result<String, DataplaneError> {
 
 /// Builds the lab, keeps it, and takes it down.
 async fn live(
-    dir: &LabDir,
+    lock: &mut LabLock,
     plan: &Plan,
     model: &Model,
     started: Instant,
 ) -> Result<(), DataplaneError> {
+    let dir = &lock.dir().clone();
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
     let children = Children::default();
@@ -282,6 +283,7 @@ async fn live(
                     tracing::error!(error = %chain(&error), "P4Runtime is not served any more");
                 }
             });
+            lock.release_first()?;
             write_json(&dir.info_file(), &info)?;
             emit(&Event::Built {
                 elapsed_ms: millis(started),
