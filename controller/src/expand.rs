@@ -8,6 +8,7 @@ mod address;
 mod check;
 mod links;
 mod nodes;
+mod wire;
 
 use std::collections::BTreeMap;
 
@@ -16,8 +17,8 @@ use crate::names;
 use crate::problem::{Code, FieldError};
 use crate::spec::{Document, FabricSpec, NodeKind, PortKindSpec};
 
-use self::links::Wiring;
 use self::nodes::NodeDecl;
+use self::wire::Wiring;
 
 /// Expands a document.
 ///

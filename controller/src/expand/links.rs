@@ -1,50 +1,33 @@
-//! Links: ranges and meshes to pairs, hosts without a link to a switch, names and numbers to ports.
-//!
-//! Ports are numbered by these rules, in this order: a port called `p9`, `eth9` or `port9` is number 9 where that is free;
-//! the others take the least free number in file order; a port without a name is called `p` and its number.
+//! Links: ranges and meshes to pairs, hosts without a link to a switch.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weft_proto::vocab::{MacAddr, PortNo};
+use weft_proto::vocab::PortNo;
 
 use super::nodes::NodeDecl;
-use crate::model::{Attachment, Endpoint, Interface, Link, Model, Peer, Port};
+use super::wire::{self, Wiring};
 use crate::names;
 use crate::problem::{Code, FieldError, pointer_to};
-use crate::spec::node::Mtu;
-use crate::spec::{Document, EndpointSpec, ImpairSpec, LinkSpec, LinkState};
-
-/// What is connected to what.
-#[derive(Debug, Default)]
-pub(super) struct Wiring {
-    pub(super) links: BTreeMap<String, Link>,
-    /// Ports by switch.
-    pub(super) ports: BTreeMap<String, BTreeMap<PortNo, Port>>,
-    /// Interfaces by host, in the order of its links.
-    pub(super) interfaces: BTreeMap<String, Vec<Interface>>,
-}
+use crate::spec::{Document, EndpointSpec, ImpairSpec, LinkSpec};
 
 /// One end of a link before it has a number.
 #[derive(Clone, Debug)]
-struct End {
-    node: usize,
-    interface: Option<String>,
-    number: Option<PortNo>,
-    impair: ImpairSpec,
-    pointer: String,
+pub(super) struct End {
+    pub(super) node: usize,
+    pub(super) interface: Option<String>,
+    pub(super) number: Option<PortNo>,
+    pub(super) impair: ImpairSpec,
+    pub(super) pointer: String,
 }
 
 /// One link before its ports have numbers.
 #[derive(Clone, Debug)]
-struct Draft<'a> {
-    name: Option<String>,
-    ends: [End; 2],
-    spec: &'a LinkSpec,
-    pointer: String,
+pub(super) struct Draft<'a> {
+    pub(super) name: Option<String>,
+    pub(super) ends: [End; 2],
+    pub(super) spec: &'a LinkSpec,
+    pub(super) pointer: String,
 }
-
-/// Largest IP packet between switches that nothing limits.
-const UNLIMITED_MTU: u32 = 65_521;
 
 /// All links, those to hosts that the file leaves to the lab included.
 pub(super) fn expand(
@@ -70,12 +53,8 @@ pub(super) fn expand(
     let none = LinkSpec::default();
     drafting.attach_hosts(&none);
     drafting.check_interfaces();
-    let Drafting {
-        mut drafts, errors, ..
-    } = drafting;
-    number_ports(nodes, &mut drafts);
-    check_settings(nodes, &drafts, errors);
-    wire(nodes, drafts, errors)
+    let Drafting { drafts, errors, .. } = drafting;
+    wire::connect(nodes, drafts, errors)
 }
 
 struct Drafting<'a, 'e> {
@@ -426,278 +405,5 @@ impl<'a> Drafting<'a, '_> {
 
     fn error(&mut self, pointer: &str, code: Code, detail: impl Into<String>) {
         self.errors.push(FieldError::new(pointer, code, detail));
-    }
-}
-
-/// Gives every switch port its number and every end its name.
-fn number_ports(nodes: &[NodeDecl], drafts: &mut [Draft<'_>]) {
-    let mut numbers: Vec<BTreeSet<u32>> = vec![BTreeSet::new(); nodes.len()];
-    let mut taken: Vec<BTreeSet<String>> = vec![BTreeSet::new(); nodes.len()];
-    for end in drafts.iter_mut().flat_map(|draft| &mut draft.ends) {
-        let Some(interface) = &end.interface else {
-            continue;
-        };
-        taken[end.node].insert(interface.clone());
-        if let Some(number) =
-            number_in(interface).filter(|number| !numbers[end.node].contains(number))
-            && !nodes[end.node].is_host()
-        {
-            numbers[end.node].insert(number);
-            end.number = Some(PortNo(number));
-        }
-    }
-    for end in drafts.iter_mut().flat_map(|draft| &mut draft.ends) {
-        let (numbers, taken) = (&mut numbers[end.node], &mut taken[end.node]);
-        if nodes[end.node].is_host() {
-            if end.interface.is_none() {
-                let name = (0..)
-                    .map(|number| format!("eth{number}"))
-                    .find(|name| !taken.contains(name));
-                taken.extend(name.clone());
-                end.interface = name;
-            }
-        } else if end.number.is_none() {
-            let is_free = |number: &u32| {
-                !numbers.contains(number)
-                    && (end.interface.is_some() || !taken.contains(&format!("p{number}")))
-            };
-            let number = (1..=u32::MAX).find(is_free).unwrap_or(u32::MAX);
-            numbers.insert(number);
-            end.number = Some(PortNo(number));
-            if end.interface.is_none() {
-                let name = format!("p{number}");
-                taken.insert(name.clone());
-                end.interface = Some(name);
-            }
-        }
-    }
-}
-
-/// Refuses settings of interfaces that no link is on.
-fn check_settings(nodes: &[NodeDecl], drafts: &[Draft<'_>], errors: &mut Vec<FieldError>) {
-    for (index, node) in nodes.iter().enumerate() {
-        let mine = || {
-            drafts
-                .iter()
-                .flat_map(|draft| &draft.ends)
-                .filter(|end| end.node == index)
-        };
-        for name in node.spec.interfaces.keys() {
-            if mine().next().is_some() && mine().all(|end| end.interface.as_ref() != Some(name)) {
-                let pointer = pointer_to(&pointer_to(&node.pointer, "interfaces"), name);
-                let detail = format!("no link is on the interface `{name}` of `{}`", node.name);
-                let linked = mine().filter_map(|end| end.interface.clone());
-                errors.push(
-                    FieldError::new(pointer, Code::InvalidName, detail).with_allowed(name, linked),
-                );
-            }
-        }
-    }
-}
-
-/// The number that a port's name says.
-fn number_in(name: &str) -> Option<u32> {
-    let digits = ["port", "eth", "p"]
-        .into_iter()
-        .find_map(|prefix| name.strip_prefix(prefix))?;
-    let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0');
-    digits
-        .parse()
-        .ok()
-        .filter(|number| is_plain && (1..=65_535).contains(number))
-}
-
-/// Makes links, ports and interfaces of numbered drafts.
-fn wire(nodes: &[NodeDecl], drafts: Vec<Draft<'_>>, errors: &mut Vec<FieldError>) -> Wiring {
-    let mut wiring = Wiring::default();
-    for Draft {
-        name,
-        ends,
-        spec,
-        pointer,
-    } in drafts
-    {
-        let shared = spec.impair.clone().unwrap_or_default();
-        let [a, b] = ends.each_ref().map(|end| Endpoint {
-            node: nodes[end.node].name.clone(),
-            interface: end.interface.clone().unwrap_or_default(),
-            port: end.number,
-        });
-        let [impair_a, impair_b] = ends.each_ref().map(|end| lay_over(&shared, &end.impair));
-        let name = name.unwrap_or_else(|| format!("{a}--{b}"));
-        if let Some(problem) = link_name_problem(&name) {
-            errors.push(FieldError::new(
-                pointer_to(&pointer, "name"),
-                Code::WrongFormat,
-                problem,
-            ));
-        }
-        let mtu = link_mtu(nodes, &ends, &impair_a, &impair_b);
-        for (end, here, there) in [(&ends[0], &a, &b), (&ends[1], &b, &a)] {
-            let Some(number) = here.port else { continue };
-            let peer = match there.port {
-                Some(port) => Peer::Switch {
-                    switch: there.node.clone(),
-                    port,
-                },
-                None => {
-                    let interface = interface(nodes, &ends, there, here, number, mtu);
-                    wiring
-                        .interfaces
-                        .entry(there.node.clone())
-                        .or_default()
-                        .push(interface);
-                    Peer::Host {
-                        host: there.node.clone(),
-                        interface: there.interface.clone(),
-                    }
-                }
-            };
-            let port = Port {
-                name: here.interface.clone(),
-                peer,
-                link: name.clone(),
-                mtu,
-            };
-            wiring
-                .ports
-                .entry(nodes[end.node].name.clone())
-                .or_default()
-                .insert(number, port);
-        }
-        let link = Link {
-            name: name.clone(),
-            metric: spec.metric.unwrap_or(1).max(1),
-            srlgs: spec.srlgs.clone(),
-            // What the file says, else what the slower direction lets through.
-            capacity_bps: spec
-                .capacity
-                .or_else(|| [impair_a.rate, impair_b.rate].into_iter().flatten().min())
-                .map(|rate| rate.0),
-            latency: impair_a
-                .delay
-                .max(impair_b.delay)
-                .map(crate::quantity::TimeSpan::as_duration),
-            up: spec.state.unwrap_or_default() == LinkState::Up,
-            a,
-            b,
-            impair_a,
-            impair_b,
-        };
-        if wiring.links.insert(name.clone(), link).is_some() {
-            errors.push(FieldError::new(
-                pointer_to(&pointer, "name"),
-                Code::Duplicate,
-                format!("two links are called `{name}`"),
-            ));
-        }
-    }
-    wiring
-}
-
-fn interface(
-    nodes: &[NodeDecl],
-    ends: &[End; 2],
-    here: &Endpoint,
-    switch: &Endpoint,
-    port: PortNo,
-    link_mtu: u32,
-) -> Interface {
-    let node = ends
-        .iter()
-        .map(|end| &nodes[end.node])
-        .find(|node| node.is_host());
-    Interface {
-        name: here.interface.clone(),
-        mac: MacAddr::default(),
-        addresses: Vec::new(),
-        gateways: Vec::new(),
-        mtu: node.map_or(link_mtu, |node| host_mtu(node, &here.interface)),
-        port_kind: node
-            .and_then(|node| node.spec.port)
-            .map(Into::into)
-            .unwrap_or_default(),
-        network: Model::DEFAULT_NETWORK.to_owned(),
-        attachment: Attachment {
-            switch: switch.node.clone(),
-            port,
-        },
-    }
-}
-
-fn host_mtu(node: &NodeDecl, interface: &str) -> u32 {
-    let own = node
-        .spec
-        .interfaces
-        .get(interface)
-        .and_then(|spec| spec.mtu);
-    own.or(node.spec.mtu).unwrap_or(Mtu::DEFAULT).bytes()
-}
-
-/// The least of what both ends and the impairments allow.
-fn link_mtu(
-    nodes: &[NodeDecl],
-    ends: &[End; 2],
-    impair_a: &ImpairSpec,
-    impair_b: &ImpairSpec,
-) -> u32 {
-    let of_end = |end: &End| {
-        let node = &nodes[end.node];
-        if node.is_host() {
-            host_mtu(node, end.interface.as_deref().unwrap_or_default())
-        } else {
-            node.spec.mtu.map_or(UNLIMITED_MTU, Mtu::bytes)
-        }
-    };
-    let impaired = [impair_a.mtu, impair_b.mtu]
-        .into_iter()
-        .flatten()
-        .map(Mtu::bytes);
-    ends.iter()
-        .map(of_end)
-        .chain(impaired)
-        .min()
-        .unwrap_or(UNLIMITED_MTU)
-}
-
-/// The impairments of a link, and over them those of one end.
-fn lay_over(base: &ImpairSpec, over: &ImpairSpec) -> ImpairSpec {
-    let ImpairSpec {
-        rate,
-        delay,
-        jitter,
-        distribution,
-        correlation,
-        loss,
-        reorder,
-        duplicate,
-        corrupt,
-        queue,
-        mtu,
-    } = over.clone();
-    ImpairSpec {
-        rate: rate.or(base.rate),
-        delay: delay.or(base.delay),
-        jitter: jitter.or(base.jitter),
-        distribution: distribution.or(base.distribution),
-        correlation: correlation.or(base.correlation),
-        loss: loss.or(base.loss),
-        reorder: reorder.or(base.reorder),
-        duplicate: duplicate.or(base.duplicate),
-        corrupt: corrupt.or(base.corrupt),
-        queue: queue.or(base.queue),
-        mtu: mtu.or(base.mtu),
-    }
-}
-
-fn link_name_problem(name: &str) -> Option<String> {
-    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':');
-    let wrong = name.chars().find(|c| !is_allowed(*c));
-    match wrong {
-        Some(wrong) => Some(format!("the link name `{name}` contains `{wrong}`")),
-        None if name.is_empty() || name.len() > 253 || name == "." || name == ".." => {
-            Some(format!("`{name}` is no name for a link"))
-        }
-        None => None,
     }
 }

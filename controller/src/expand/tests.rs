@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use crate::load;
 use crate::model::{Model, Peer};
 use weft_proto::vocab::PortNo;
@@ -57,6 +59,128 @@ fn the_example_topologies_expand() {
             "{name}"
         );
         assert!(model.warnings.is_empty());
+        check_whole(&model);
+    }
+}
+
+/// What holds for every model: ends meet, numbers and addresses are there once, everybody is attached.
+fn check_whole(model: &Model) {
+    let mut ends = 0;
+    for switch in model.switches.values() {
+        for (number, port) in &switch.ports {
+            ends += 1;
+            let link = &model.links[&port.link];
+            let own = link.end(&switch.name, &port.name).unwrap();
+            assert_eq!(own.port, Some(*number));
+            match &port.peer {
+                Peer::Switch {
+                    switch: other,
+                    port,
+                } => {
+                    let back = &model.switches[other].ports[port].peer;
+                    assert_eq!(
+                        *back,
+                        Peer::Switch {
+                            switch: switch.name.clone(),
+                            port: *number
+                        }
+                    );
+                }
+                Peer::Host { host, interface } => {
+                    ends += 1;
+                    let interfaces = &model.hosts[host].interfaces;
+                    let own = interfaces
+                        .iter()
+                        .find(|own| own.name == *interface)
+                        .unwrap();
+                    assert_eq!(
+                        (own.attachment.switch.as_str(), own.attachment.port),
+                        (switch.name.as_str(), *number)
+                    );
+                }
+            }
+        }
+    }
+    assert_eq!(ends, model.links.len() * 2);
+    let interfaces = || model.hosts.values().flat_map(|host| &host.interfaces);
+    assert!(model.hosts.values().all(|host| !host.interfaces.is_empty()));
+    let macs: BTreeSet<_> = interfaces().map(|interface| interface.mac).collect();
+    assert_eq!(macs.len(), interfaces().count());
+    let given: Vec<_> = interfaces()
+        .flat_map(|interface| &interface.addresses)
+        .collect();
+    assert_eq!(
+        given
+            .iter()
+            .map(|net| net.addr())
+            .collect::<BTreeSet<_>>()
+            .len(),
+        given.len()
+    );
+    let subnets = &model.networks[Model::DEFAULT_NETWORK].subnets;
+    for net in given {
+        assert_eq!(
+            subnets
+                .iter()
+                .filter(|subnet| subnet.prefix == net.trunc())
+                .count(),
+            1
+        );
+    }
+    for subnet in subnets {
+        let overlaps = subnets
+            .iter()
+            .filter(|other| other.prefix.contains(&subnet.prefix))
+            .count();
+        assert_eq!(overlaps, 1);
+        let is_taken = |gateway| {
+            interfaces()
+                .flat_map(|i| &i.addresses)
+                .any(|net| net.addr() == gateway)
+        };
+        assert!(
+            subnet
+                .gateways
+                .iter()
+                .all(|gateway| subnet.prefix.contains(gateway) && !is_taken(*gateway))
+        );
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn every_model_is_whole(
+        switches in 1..6_usize,
+        hosts in 0..12_usize,
+        links in proptest::collection::vec((0..8_usize, 0..8_usize, 0..4_usize), 0..12),
+        addresses in proptest::collection::vec(0..40_u8, 0..6),
+        mesh in proptest::bool::ANY,
+    ) {
+        let mut text = format!("topology:\n  nodes:\n    s[1-{switches}]: {{ kind: switch }}\n");
+        if hosts > 0 {
+            text += &format!("    h[1-{hosts}]: {{ kind: host }}\n");
+        }
+        for (index, last) in addresses.iter().enumerate() {
+            let (third, prefix) = (last % 3, 24 + last % 2);
+            text += &format!("    x{index}: {{ kind: host, ip: 10.0.{third}.{}/{prefix} }}\n", last + 1);
+        }
+        text += "  links:\n";
+        for (a, b, form) in links {
+            text += &match form {
+                0 => format!("    - {{ endpoints: ['s{a}', 's{b}'] }}\n"),
+                1 => format!("    - {{ endpoints: ['s{a}:p{b}', 's{b}:west'] }}\n"),
+                2 => format!("    - {{ endpoints: ['h{a}', 's{b}:p{a}'] }}\n"),
+                _ => format!("    - {{ endpoints: ['h{a}:eth1', 's{b}'] }}\n"),
+            };
+        }
+        if mesh {
+            text += "    - { mesh: ['s*'] }\n";
+        }
+        // Many of these files are wrong; then they are refused.
+        if let Ok(model) = load::model(text.as_bytes(), "lab.yaml", None) {
+            check_whole(&model);
+            assert_eq!(load::model(text.as_bytes(), "lab.yaml", None).unwrap(), model);
+        }
     }
 }
 
