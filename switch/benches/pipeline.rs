@@ -16,7 +16,7 @@ use weft_switch::ports::{PortInfo, PortSet};
 use weft_switch::program::Program;
 use weft_switch::state::State;
 
-const PACKETS: u32 = 2_000_000;
+const PACKETS: u32 = 1_000_000;
 const FLOWS: u16 = 1024;
 const ROUTER: u128 = 0x0200_0000_00fe;
 const HOST: u128 = 0x0200_0000_0001;

@@ -63,17 +63,27 @@ impl Slot {
         word >> (128 - self.bits)
     }
 
+    /// Stores the low bits of `value` in a narrow field.
+    #[inline]
+    pub(crate) fn write_narrow(self, arena: &mut [u8], value: u64) {
+        let at = self.byte as usize;
+        let shift = 64 - self.lead - self.bits;
+        let mask = (u64::MAX >> (64 - self.bits)) << shift;
+        let word = load64(arena, at) & !mask | (value << shift) & mask;
+        arena[at..at + 8].copy_from_slice(&word.to_be_bytes());
+    }
+
     /// Stores the low bits of `value`.
     #[inline]
     pub(crate) fn write(self, arena: &mut [u8], value: u128) {
-        let at = self.byte as usize;
         if self.is_narrow() {
-            let shift = 64 - self.lead - self.bits;
-            let mask = (u64::MAX >> (64 - self.bits)) << shift;
-            let word = load64(arena, at) & !mask | ((value as u64) << shift) & mask;
-            arena[at..at + 8].copy_from_slice(&word.to_be_bytes());
-            return;
+            return self.write_narrow(arena, value as u64);
         }
+        self.write_wide(arena, value);
+    }
+
+    fn write_wide(self, arena: &mut [u8], value: u128) {
+        let at = self.byte as usize;
         let mask = u128::MAX >> (128 - self.bits);
         let value = value & mask;
         let over = self.end().saturating_sub(128);

@@ -366,4 +366,6 @@ fn extent(layout: &Layout, frame: &Frame, index: u8) -> (usize, usize) {
 }
 
 #[cfg(test)]
+mod offload_tests;
+#[cfg(test)]
 mod tests;

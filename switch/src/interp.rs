@@ -205,7 +205,7 @@ impl Machine<'_> {
                     then,
                     otherwise,
                 } => {
-                    if self.eval(cond, &[]) != 0 {
+                    if self.test(cond, &[]) {
                         *then
                     } else {
                         *otherwise
@@ -237,15 +237,23 @@ impl Machine<'_> {
     /// Applies a table: whether it was a hit, which action ran, and whether to go on.
     fn apply(&mut self, index: usize) -> (bool, Option<u16>, Flow) {
         let table = &self.program.tables[index];
-        self.key.clear();
-        self.key.resize(table.key.words(), 0);
-        for (field, value) in table.keys.iter().enumerate() {
-            let value = eval(value, self.frame, &[], self.salt, &self.program.layout);
-            table.key.put(field, value, self.key);
-        }
         let state = self.state;
         let entries = state.table(index);
-        let hit = entries.index.lookup(&table.key, self.key);
+        let hit = match entries.index.used_fields() {
+            0 => None,
+            used => {
+                self.key.clear();
+                self.key.resize(table.key.words(), 0);
+                // What no entry looks at is not computed.
+                for (field, value) in table.keys.iter().enumerate() {
+                    if used & 1 << field != 0 {
+                        let value = self.eval(value, &[]);
+                        table.key.put(field, value, self.key);
+                    }
+                }
+                entries.index.lookup(&table.key, self.key)
+            }
+        };
         let Some(found) = hit.or(entries.default.as_deref()) else {
             return (false, None, Flow::Next);
         };
@@ -301,7 +309,7 @@ impl Machine<'_> {
                     then,
                     otherwise,
                 } => {
-                    let branch = if self.eval(cond, args) != 0 {
+                    let branch = if self.test(cond, args) {
                         then
                     } else {
                         otherwise
@@ -339,9 +347,23 @@ impl Machine<'_> {
         Flow::Next
     }
 
+    fn reader<'b>(&'b self, args: &'b [u128]) -> Reader<'b> {
+        Reader {
+            frame: self.frame,
+            args,
+            salt: self.salt,
+            layout: &self.program.layout,
+        }
+    }
+
     #[inline]
     fn eval(&self, value: &Ex, args: &[u128]) -> u128 {
-        eval(value, self.frame, args, self.salt, &self.program.layout)
+        self.reader(args).eval(value)
+    }
+
+    #[inline]
+    fn test(&self, cond: &Ex, args: &[u128]) -> bool {
+        self.reader(args).test(cond)
     }
 
     fn punt(&mut self) {
@@ -438,61 +460,148 @@ impl Machine<'_> {
     }
 }
 
-/// The value of an expression.
-#[inline]
-pub(crate) fn eval(value: &Ex, frame: &Frame, args: &[u128], salt: u64, layout: &Layout) -> u128 {
-    match value {
-        Ex::Const(value) => *value,
-        Ex::Field(slot) => slot.read(&frame.arena),
-        Ex::Param(index) => args[usize::from(*index)],
-        Ex::Valid(header) => frame.valid >> header & 1,
-        _ => eval_nested(value, frame, args, salt, layout),
-    }
+/// What an expression may look at.
+#[derive(Clone, Copy)]
+pub(crate) struct Reader<'a> {
+    frame: &'a Frame,
+    args: &'a [u128],
+    salt: u64,
+    layout: &'a Layout,
 }
 
-fn eval_nested(value: &Ex, frame: &Frame, args: &[u128], salt: u64, layout: &Layout) -> u128 {
-    match value {
-        Ex::Const(_) | Ex::Field(_) | Ex::Param(_) | Ex::Valid(_) => {
-            eval(value, frame, args, salt, layout)
+impl<'a> Reader<'a> {
+    /// Looks at headers only, as the parser does.
+    pub(crate) fn parser(frame: &'a Frame, layout: &'a Layout) -> Self {
+        Self {
+            frame,
+            args: &[],
+            salt: 0,
+            layout,
         }
-        Ex::Last { stack, slot } => {
-            let next = usize::from(frame.stack_next[usize::from(*stack)]);
-            let stride = layout.stacks[usize::from(*stack)].stride;
-            match next.checked_sub(1) {
-                Some(last) => slot.advance(last * stride).read(&frame.arena),
-                None => 0,
+    }
+
+    /// An expression's value.
+    #[inline]
+    pub(crate) fn eval(self, value: &Ex) -> u128 {
+        match value {
+            Ex::Const(value) => *value,
+            Ex::Field(slot) => slot.read(&self.frame.arena),
+            Ex::Param { index, .. } => self.args[usize::from(*index)],
+            _ if value.is_narrow() => u128::from(self.narrow(value)),
+            _ => self.wide(value),
+        }
+    }
+
+    /// The value of one bit.
+    #[inline]
+    pub(crate) fn test(self, cond: &Ex) -> bool {
+        match cond {
+            Ex::Valid(header) => self.frame.valid >> header & 1 != 0,
+            _ if cond.is_narrow() => self.narrow(cond) != 0,
+            _ => self.wide(cond) != 0,
+        }
+    }
+
+    /// The value of a narrow expression; leaves, which are most operands, without a call.
+    #[inline]
+    fn narrow(self, value: &Ex) -> u64 {
+        match value {
+            Ex::Const(value) => *value as u64,
+            Ex::Field(slot) => slot.read_narrow(&self.frame.arena),
+            Ex::Param { index, .. } => self.args[usize::from(*index)] as u64,
+            Ex::Valid(header) => (self.frame.valid >> header & 1) as u64,
+            _ => self.narrow_node(value),
+        }
+    }
+
+    fn narrow_node(self, value: &Ex) -> u64 {
+        match value {
+            Ex::Const(_) | Ex::Field(_) | Ex::Param { .. } | Ex::Valid(_) => self.narrow(value),
+            Ex::Last { .. } | Ex::Hash { .. } => self.wide(value) as u64,
+            Ex::Not(operand, mask) => !self.narrow(operand) & *mask as u64,
+            Ex::IsZero(operand) => u64::from(self.narrow(operand) == 0),
+            Ex::Mask(operand, mask) => self.narrow(operand) & *mask as u64,
+            Ex::Binary {
+                op,
+                left,
+                right,
+                mask,
+                ..
+            } => {
+                let left = self.narrow(left);
+                let mask = *mask as u64;
+                // Operands have no effects, so one that does not matter is left out.
+                match op {
+                    BinaryOp::And if left == 0 => return 0,
+                    BinaryOp::Or if left == mask => return mask,
+                    _ => {}
+                }
+                let right = self.narrow(right);
+                match op {
+                    BinaryOp::Add => left.wrapping_add(right) & mask,
+                    BinaryOp::Sub => left.wrapping_sub(right) & mask,
+                    BinaryOp::And => left & right,
+                    BinaryOp::Or => left | right,
+                    BinaryOp::Xor => left ^ right,
+                    BinaryOp::Shl => shifted(right.into())
+                        .map_or(0, |by| left.checked_shl(by).unwrap_or(0) & mask),
+                    BinaryOp::Shr => {
+                        shifted(right.into()).map_or(0, |by| left.checked_shr(by).unwrap_or(0))
+                    }
+                    BinaryOp::Eq => u64::from(left == right),
+                    BinaryOp::Ne => u64::from(left != right),
+                    BinaryOp::Lt => u64::from(left < right),
+                    BinaryOp::Le => u64::from(left <= right),
+                }
             }
         }
-        Ex::Not(operand, mask) => !eval(operand, frame, args, salt, layout) & mask,
-        Ex::IsZero(operand) => u128::from(eval(operand, frame, args, salt, layout) == 0),
-        Ex::Mask(operand, mask) => eval(operand, frame, args, salt, layout) & mask,
-        Ex::Hash { fields, mask } => {
-            let mut hash = salt;
-            for slot in fields {
-                hash = mix_value(hash, slot.read(&frame.arena));
+    }
+
+    fn wide(self, value: &Ex) -> u128 {
+        match value {
+            Ex::Const(value) => *value,
+            Ex::Field(slot) => slot.read(&self.frame.arena),
+            Ex::Param { index, .. } => self.args[usize::from(*index)],
+            Ex::Valid(header) => self.frame.valid >> header & 1,
+            Ex::Last { stack, slot } => {
+                let next = usize::from(self.frame.stack_next[usize::from(*stack)]);
+                let stride = self.layout.stacks[usize::from(*stack)].stride;
+                match next.checked_sub(1) {
+                    Some(last) => slot.advance(last * stride).read(&self.frame.arena),
+                    None => 0,
+                }
             }
-            u128::from(mix(hash, 0)) & mask
-        }
-        Ex::Binary {
-            op,
-            left,
-            right,
-            mask,
-        } => {
-            let left = eval(left, frame, args, salt, layout);
-            let right = eval(right, frame, args, salt, layout);
-            match op {
-                BinaryOp::Add => left.wrapping_add(right) & mask,
-                BinaryOp::Sub => left.wrapping_sub(right) & mask,
-                BinaryOp::And => left & right,
-                BinaryOp::Or => left | right,
-                BinaryOp::Xor => left ^ right,
-                BinaryOp::Shl => shifted(right).map_or(0, |by| left << by & mask),
-                BinaryOp::Shr => shifted(right).map_or(0, |by| left >> by),
-                BinaryOp::Eq => u128::from(left == right),
-                BinaryOp::Ne => u128::from(left != right),
-                BinaryOp::Lt => u128::from(left < right),
-                BinaryOp::Le => u128::from(left <= right),
+            Ex::Not(operand, mask) => !self.eval(operand) & mask,
+            Ex::IsZero(operand) => u128::from(self.eval(operand) == 0),
+            Ex::Mask(operand, mask) => self.eval(operand) & mask,
+            Ex::Hash { fields, mask } => {
+                let mut hash = self.salt;
+                for slot in fields {
+                    hash = mix_value(hash, slot.read(&self.frame.arena));
+                }
+                u128::from(mix(hash, 0)) & mask
+            }
+            Ex::Binary {
+                op,
+                left,
+                right,
+                mask,
+                ..
+            } => {
+                let (left, right) = (self.eval(left), self.eval(right));
+                match op {
+                    BinaryOp::Add => left.wrapping_add(right) & mask,
+                    BinaryOp::Sub => left.wrapping_sub(right) & mask,
+                    BinaryOp::And => left & right,
+                    BinaryOp::Or => left | right,
+                    BinaryOp::Xor => left ^ right,
+                    BinaryOp::Shl => shifted(right).map_or(0, |by| left << by & mask),
+                    BinaryOp::Shr => shifted(right).map_or(0, |by| left >> by),
+                    BinaryOp::Eq => u128::from(left == right),
+                    BinaryOp::Ne => u128::from(left != right),
+                    BinaryOp::Lt => u128::from(left < right),
+                    BinaryOp::Le => u128::from(left <= right),
+                }
             }
         }
     }

@@ -7,7 +7,7 @@
 
 use crate::bits::{PAD, Slot};
 use crate::drops::DropReason;
-use crate::interp::{Frame, eval};
+use crate::interp::{Frame, Reader};
 use crate::program::{ParserState, Program, Select, Target};
 
 /// States that one packet may visit; a graph whose loop takes no bytes would not end otherwise.
@@ -59,7 +59,7 @@ fn step(
         frame.var_len[usize::from(index)] = 0;
         // The length may depend on the fixed part, which is there now.
         if let Some(length) = &extract.var_length {
-            let length = eval(length, frame, &[], 0, &program.layout);
+            let length = Reader::parser(frame, &program.layout).eval(length);
             if length > header.max_var as u128 {
                 return Err(DropReason::PARSER_REJECT);
             }
@@ -73,7 +73,7 @@ fn step(
     let mut keys = [0; crate::program::MAX_SELECT_KEYS];
     for (key, select) in keys.iter_mut().zip(&state.select) {
         *key = match select {
-            Select::Value(value) => eval(value, frame, &[], 0, &program.layout),
+            Select::Value(value) => Reader::parser(frame, &program.layout).eval(value),
             Select::Lookahead { byte, slot } => lookahead(bytes, frame.consumed + byte, *slot),
         };
     }

@@ -30,6 +30,8 @@ pub const MAX_STACKS: usize = 16;
 pub const MAX_CHECKSUMS: usize = 32;
 /// Most select keys of a parser state.
 pub const MAX_SELECT_KEYS: usize = 8;
+/// Most key fields of a table.
+pub const MAX_KEYS: usize = 128;
 
 /// One mistake in a pipeline; each names the object that has it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -140,6 +142,14 @@ impl Program {
             .map_or("unknown", String::as_str)
     }
 
+    /// A field's place.
+    #[cfg(test)]
+    pub(crate) fn field(&self, name: &str) -> Option<Slot> {
+        let mut errors = lower::Errors::default();
+        let names = layout::Names::new(&self.pipeline, &mut errors);
+        Some(names.field(name).ok()?.slot)
+    }
+
     /// A table's index.
     pub(crate) fn table_index(&self, id: TableId) -> Option<usize> {
         let index = usize::try_from(id.0 ^ p4info::TABLE).ok()?.checked_sub(1)?;
@@ -201,7 +211,10 @@ pub(crate) enum Ex {
         stack: u8,
         slot: Slot,
     },
-    Param(u8),
+    Param {
+        index: u8,
+        narrow: bool,
+    },
     Valid(u8),
     /// Complement within the mask.
     Not(Box<Self>, u128),
@@ -211,6 +224,8 @@ pub(crate) enum Ex {
         left: Box<Self>,
         right: Box<Self>,
         mask: u128,
+        /// Whether both sides are narrow.
+        narrow: bool,
     },
     /// Truncation to the mask.
     Mask(Box<Self>, u128),
@@ -218,6 +233,21 @@ pub(crate) enum Ex {
         fields: Box<[Slot]>,
         mask: u128,
     },
+}
+
+impl Ex {
+    /// Whether it, and everything in it, can be computed in 64 bits.
+    pub(crate) fn is_narrow(&self) -> bool {
+        match self {
+            Self::Const(value) => u64::try_from(*value).is_ok(),
+            Self::Field(slot) | Self::Last { slot, .. } => slot.is_narrow(),
+            Self::Param { narrow, .. } | Self::Binary { narrow, .. } => *narrow,
+            Self::Valid(_) | Self::Hash { .. } => true,
+            Self::Not(operand, _) | Self::IsZero(operand) | Self::Mask(operand, _) => {
+                operand.is_narrow()
+            }
+        }
+    }
 }
 
 /// An operation.

@@ -258,6 +258,10 @@ pub(crate) struct Index {
     /// In the order of search: by the largest rank, falling.
     tuples: Vec<Arc<Tuple>>,
     count: usize,
+    /// How many entries look at each key field.
+    users: Vec<usize>,
+    /// Fields that any entry looks at, as a set; not empty unless the table is.
+    used: u128,
 }
 
 /// All entries that look at the same bits.
@@ -283,6 +287,11 @@ impl Index {
     /// Number of entries.
     pub(crate) fn len(&self) -> usize {
         self.count
+    }
+
+    /// Key fields that a lookup needs, as a set; the others may be left zero. 0 means that nothing can be found.
+    pub(crate) fn used_fields(&self) -> u128 {
+        self.used
     }
 
     /// All entries, in no particular order.
@@ -354,6 +363,7 @@ impl Index {
         });
         let tuple = Arc::make_mut(&mut self.tuples[at]);
         let rank = entry.key.rank;
+        let fields = fields(&entry.entry.key);
         let hash = hash(&entry.key.value, &tuple.mask);
         let same = |bucket: &Bucket| bucket.first.key.value == entry.key.value;
         let added = match tuple.buckets.entry(hash, same, |bucket| bucket.hash) {
@@ -372,6 +382,7 @@ impl Index {
             self.count += 1;
             tuple.rank = tuple.rank.max(rank);
             self.sort();
+            self.count_users(fields, |users| *users += 1);
         }
     }
 
@@ -398,7 +409,29 @@ impl Index {
             self.tuples.remove(at);
         }
         self.sort();
+        self.count_users(fields(entry), |users| *users -= 1);
         Some(removed)
+    }
+
+    fn count_users(&mut self, fields: u128, count: impl Fn(&mut usize)) {
+        for field in 0..(128 - fields.leading_zeros()) as usize {
+            if self.users.len() <= field {
+                self.users.push(0);
+            }
+            if fields & 1 << field != 0 {
+                count(&mut self.users[field]);
+            }
+        }
+        let used = self
+            .users
+            .iter()
+            .enumerate()
+            .filter(|(_, users)| **users > 0);
+        self.used = used.fold(0, |used, (field, _)| used | 1 << field);
+        if self.count > 0 {
+            // An entry that looks at nothing is found all the same.
+            self.used |= 1;
+        }
     }
 
     fn sort(&mut self) {
@@ -487,6 +520,13 @@ impl Installed {
             (range.low..=range.high).contains(&value)
         })
     }
+}
+
+/// The key fields that an entry looks at, as a set.
+fn fields(key: &EntryKey) -> u128 {
+    key.matches
+        .keys()
+        .fold(0, |set, field| set | 1 << (field.0 - 1))
 }
 
 #[inline]

@@ -88,7 +88,8 @@ impl Lower<'_> {
                         .push(object, format!("there is no parameter {name}"));
                     return None;
                 };
-                (Ex::Param(index), param.bits)
+                let narrow = param.bits <= 64;
+                (Ex::Param { index, narrow }, param.bits)
             }
             ir::Expr::Valid(name) => {
                 let header = self.names.header(name);
@@ -150,6 +151,7 @@ impl Lower<'_> {
         };
         let expr = Ex::Binary {
             op,
+            narrow: left.is_narrow() && right.is_narrow(),
             left: Box::new(left),
             right: Box::new(right),
             mask: max_value(bits),

@@ -7,9 +7,9 @@ use weft_proto::vocab::{
     TableEntry, TableId,
 };
 
-use super::TableDef;
 use super::expr::Scope;
 use super::lower::Lower;
+use super::{MAX_KEYS, TableDef};
 use crate::bits::max_value;
 use crate::table::KeyLayout;
 use crate::{ir, p4info};
@@ -61,6 +61,9 @@ impl Lower<'_> {
         if lpm.count() > 1 {
             self.errors
                 .push(&object, "has more than one longest-prefix key");
+        }
+        if table.keys.len() > MAX_KEYS {
+            self.errors.push(&object, "has more than 128 key fields");
         }
         if table.size == 0 && !table.keys.is_empty() {
             self.errors.push(&object, "has size 0");
