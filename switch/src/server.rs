@@ -31,7 +31,7 @@ use weft_proto::p4::v1 as wire;
 use weft_proto::p4::v1::p4_runtime_server::{P4Runtime, P4RuntimeServer};
 
 use crate::host::Shared;
-use crate::worker::Stopped;
+use crate::worker::{PacketOutError, Stopped};
 
 /// Largest message that is accepted: pipelines and large batches.
 const MAX_MESSAGE: usize = 64 << 20;
@@ -100,6 +100,15 @@ impl Service<http::Request<Body>> for Services {
 impl From<Stopped> for Status {
     fn from(_: Stopped) -> Self {
         Self::unavailable("the switches have stopped")
+    }
+}
+
+impl From<PacketOutError> for Status {
+    fn from(error: PacketOutError) -> Self {
+        match error {
+            PacketOutError::Busy => Self::resource_exhausted("too many packets wait already"),
+            PacketOutError::Stopped => Stopped.into(),
+        }
     }
 }
 

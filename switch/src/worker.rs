@@ -1,12 +1,11 @@
-//! Worker threads: wait for frames, read a batch of each port, run each to completion, write what leaves.
+//! Worker threads, as the rest of the host sees them: started with the host, told by commands, joined at its end.
 //!
-//! A worker owns the receiving side of some ports and sends by all. It forwards by its own [`Plane`], which only
-//! commands change; a command is acknowledged when packets that are read from then on see it. Without traffic a
-//! worker sleeps.
+//! A worker forwards by its own [`Plane`](crate::plane::Plane), which only commands change; a command is acknowledged
+//! when packets that are read from then on see it.
 
-use std::collections::HashMap;
-use std::io::{self, IoSlice, IoSliceMut, Read as _, Write as _};
-use std::os::fd::{AsFd as _, BorrowedFd};
+mod thread;
+
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -14,27 +13,16 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use weft_proto::vocab::DeviceId;
 
-use crate::counters::PortCounters;
 use crate::datapath::Nanos;
-use crate::drops::DropReason;
-use crate::host::Endpoint;
-use crate::packet::{Packet, RxBuffer};
-use crate::patch::{Target, Wiring};
-use crate::plane::{Exit, Plane};
-use crate::port::sys::{Epoll, EventFd, Events};
-use crate::port::tap::VNET_HEADER_LEN;
-use crate::port::{PortIo, PortKind, TapPort};
+use crate::packet::Packet;
+use crate::patch::Wiring;
+use crate::port::sys::EventFd;
 use crate::recorder::Recorder;
-use crate::segment;
 use crate::state::State;
-use crate::vnet::VnetHdr;
+use thread::{Share, Worker};
 
-/// Frames that are read from one port before the next has its turn.
-const BATCH: usize = 32;
-/// Ports that one wait reports.
-const EVENTS: usize = 64;
-/// The token of the wake-up; ports have their ids, 1 and up.
-const WAKE: u64 = 0;
+/// Packets from controllers that wait for a worker; more are refused.
+const MAX_PACKET_OUTS: usize = 4096;
 
 /// A change of a worker's plane.
 #[derive(Clone, Debug)]
@@ -75,6 +63,21 @@ enum Ack {
 /// The worker has ended.
 #[derive(Debug)]
 pub(crate) struct Stopped;
+
+/// Why a controller's packet was refused.
+#[derive(Debug)]
+pub(crate) enum PacketOutError {
+    /// Too many wait already.
+    Busy,
+    /// The worker has ended.
+    Stopped,
+}
+
+impl From<Stopped> for PacketOutError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}
 
 /// Where packets for controllers go. Called from workers; must not block.
 pub(crate) trait PacketInSink: Send + Sync + 'static {
@@ -219,10 +222,13 @@ impl Workers {
     }
 
     /// Sends a controller's packet on its way.
-    pub(crate) fn packet_out(&self, packet: PacketOut) -> Result<(), Stopped> {
+    pub(crate) fn packet_out(&self, packet: PacketOut) -> Result<(), PacketOutError> {
         let index = usize::try_from(packet.device.0).unwrap_or(0) % self.mailboxes.len().max(1);
-        let mailbox = self.mailboxes.get(index).ok_or(Stopped)?;
-        mailbox.send(Command::PacketOut(packet))
+        let mailbox = self.mailboxes.get(index).ok_or(PacketOutError::Stopped)?;
+        if mailbox.queue().commands.len() >= MAX_PACKET_OUTS {
+            return Err(PacketOutError::Busy);
+        }
+        Ok(mailbox.send(Command::PacketOut(packet))?)
     }
 }
 
@@ -259,323 +265,6 @@ impl Drop for Threads {
     }
 }
 
-/// The state of one worker thread.
-struct Worker {
-    share: Share,
-    spin: Duration,
-    mailbox: Arc<Mailbox>,
-    sink: Arc<dyn PacketInSink>,
-    epoll: Epoll,
-    plane: Plane,
-    /// Ports that this worker reads, by their ids.
-    owned: HashMap<u64, Owned>,
-    rx: RxBuffer,
-    exits: Vec<Exit>,
-    /// Room for the segments of a super-packet.
-    frames: Vec<Packet>,
-    start: Instant,
-}
-
-/// Which ports a worker reads: those whose id leaves `index` when divided by `count`.
-#[derive(Clone, Copy)]
-struct Share {
-    index: usize,
-    count: usize,
-}
-
-/// A port that a worker reads.
-struct Owned {
-    at: Endpoint,
-    io: Arc<PortIo>,
-}
-
-impl Share {
-    fn owns(self, port: u64) -> bool {
-        usize::try_from(port).is_ok_and(|port| port % self.count.max(1) == self.index)
-    }
-}
-
-impl Worker {
-    fn new(
-        share: Share,
-        mailbox: Arc<Mailbox>,
-        sink: Arc<dyn PacketInSink>,
-        start: Instant,
-    ) -> io::Result<Self> {
-        let epoll = Epoll::new()?;
-        epoll.add(mailbox.wake.as_fd(), WAKE)?;
-        let mut plane = Plane::default();
-        let rx = plane.scratch().pool.rx();
-        Ok(Self {
-            share,
-            spin: Duration::ZERO,
-            mailbox,
-            sink,
-            epoll,
-            plane,
-            owned: HashMap::new(),
-            rx,
-            exits: Vec::new(),
-            frames: Vec::new(),
-            start,
-        })
-    }
-
-    fn now(&self) -> Nanos {
-        nanos_since(self.start)
-    }
-
-    /// Works until it is told to stop.
-    fn run(mut self) {
-        // Also when this thread panics: nobody shall wait for it.
-        let _stop = StopOnDrop(Arc::clone(&self.mailbox));
-        let mut events = Events::with_room(EVENTS);
-        loop {
-            if let Err(error) = self.wait(&mut events) {
-                tracing::error!(%error, worker = self.share.index, "worker cannot wait for frames");
-                return;
-            }
-            for index in 0..events.count() {
-                match events.token(index) {
-                    WAKE => {
-                        if self.obey() {
-                            return;
-                        }
-                    }
-                    token => self.receive(token),
-                }
-            }
-        }
-    }
-
-    /// Waits for frames or commands: polls for the time of `spin`, then sleeps.
-    fn wait(&self, events: &mut Events) -> io::Result<()> {
-        if !self.spin.is_zero() {
-            let begin = self.now();
-            let spin = u64::try_from(self.spin.as_nanos()).unwrap_or(u64::MAX);
-            while self.now().0.saturating_sub(begin.0) < spin {
-                self.epoll.wait(events, Some(Duration::ZERO))?;
-                if events.count() > 0 {
-                    return Ok(());
-                }
-                std::hint::spin_loop();
-            }
-        }
-        self.epoll.wait(events, None)
-    }
-
-    /// Does what it was told; `true` for the end.
-    fn obey(&mut self) -> bool {
-        self.mailbox.wake.clear();
-        let (commands, stop) = {
-            let mut queue = self.mailbox.queue();
-            (std::mem::take(&mut queue.commands), queue.stop)
-        };
-        for command in commands {
-            match command {
-                Command::Change(change, ack) => {
-                    self.change(change);
-                    ack.send();
-                }
-                Command::PacketOut(PacketOut {
-                    device,
-                    metadata,
-                    packet,
-                }) => {
-                    let now = self.now();
-                    self.plane
-                        .packet_out(device, &metadata, packet, now, &mut self.exits);
-                    self.send();
-                }
-            }
-        }
-        stop
-    }
-
-    fn change(&mut self, change: Change) {
-        match change {
-            Change::Wiring(wiring) => self.set_wiring(wiring),
-            Change::State(device, state) => self.plane.set_state(device, state),
-            Change::Recorders(recorders) => self.plane.set_recorders(recorders),
-        }
-    }
-
-    /// Takes over its share of the ports that are new, and lets go of those that are gone.
-    fn set_wiring(&mut self, wiring: Arc<Wiring>) {
-        let mut owned = HashMap::new();
-        for (at, io) in wiring.devices() {
-            if !self.share.owns(io.id()) {
-                continue;
-            }
-            let io = Arc::clone(io);
-            if self.owned.remove(&io.id()).is_none()
-                && let Err(error) = self.epoll.add(io.ready_fd(), io.id())
-            {
-                tracing::error!(%error, dpid = at.device.0, port = at.port.0, "port cannot be read");
-            }
-            owned.insert(io.id(), Owned { at, io });
-        }
-        for (_, gone) in std::mem::replace(&mut self.owned, owned) {
-            self.forget(&gone);
-        }
-        self.plane.set_wiring(wiring);
-    }
-
-    fn forget(&self, port: &Owned) {
-        if let Err(error) = self.epoll.remove(port.io.ready_fd()) {
-            tracing::debug!(%error, "port was not watched");
-        }
-    }
-
-    /// Reads a batch from a port that has frames.
-    fn receive(&mut self, token: u64) {
-        let Some(port) = self.owned.get(&token) else {
-            return;
-        };
-        let (at, io) = (port.at, Arc::clone(&port.io));
-        let now = self.now();
-        match io.kind() {
-            PortKind::Tap(tap) => self.receive_tap(token, at, tap, now),
-            PortKind::Memory(memory) => {
-                memory.shared.clear_ready();
-                let mut budget = BATCH;
-                while let Some(packet) = memory.shared.take() {
-                    self.forward(at, packet, now);
-                    budget -= 1;
-                    if budget == 0 {
-                        memory.shared.ready.signal();
-                        break;
-                    }
-                }
-            }
-        }
-    }
-
-    fn receive_tap(&mut self, token: u64, at: Endpoint, tap: &TapPort, now: Nanos) {
-        for _ in 0..BATCH {
-            let mut header = [0; VNET_HEADER_LEN];
-            let [head, tail] = self.rx.areas();
-            let read = (&tap.file).read_vectored(&mut [
-                IoSliceMut::new(&mut header),
-                IoSliceMut::new(head),
-                IoSliceMut::new(tail),
-            ]);
-            match read {
-                Ok(len) => {
-                    let pool = &mut self.plane.scratch().pool;
-                    let len = len.saturating_sub(VNET_HEADER_LEN);
-                    let packet = self.rx.take(len, VnetHdr::parse(&header), pool);
-                    self.forward(at, packet, now);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    // The device is gone, perhaps with its namespace: it would be reported for ever.
-                    tracing::warn!(%error, dpid = at.device.0, port = at.port.0, "port has failed");
-                    if let Some(port) = self.owned.get(&token) {
-                        self.forget(port);
-                    }
-                    return;
-                }
-            }
-        }
-    }
-
-    fn forward(&mut self, at: Endpoint, packet: Packet, now: Nanos) {
-        self.plane.inject(at, packet, now, &mut self.exits);
-        self.send();
-    }
-
-    /// Writes what left the plane.
-    fn send(&mut self) {
-        let mut exits = std::mem::take(&mut self.exits);
-        for exit in exits.drain(..) {
-            match exit {
-                Exit::Port { at, packet } => self.transmit(at, packet),
-                Exit::PacketIn {
-                    device,
-                    metadata,
-                    packet,
-                } => {
-                    let mut frames = self.whole_frames(packet);
-                    for frame in frames.drain(..) {
-                        if !self.sink.packet_in(device, &metadata, &frame) {
-                            self.plane.wiring().lost_by_controller(device);
-                        }
-                        self.plane.scratch().pool.recycle(frame);
-                    }
-                    self.frames = frames;
-                }
-            }
-        }
-        self.exits = exits;
-    }
-
-    fn transmit(&mut self, at: Endpoint, packet: Packet) {
-        let wiring = Arc::clone(self.plane.wiring());
-        let Some(port) = wiring.port(at) else {
-            return;
-        };
-        let Target::Io(io) = &port.target else {
-            port.counters.dropped(DropReason::PORT_DOWN.0);
-            return;
-        };
-        match io.kind() {
-            PortKind::Memory(memory) => {
-                if !memory.shared.deliver(packet) {
-                    port.counters.dropped(DropReason::DEVICE_REFUSED.0);
-                }
-            }
-            PortKind::Tap(tap) if takes(tap, &packet) => {
-                self.write(at, tap, &port.counters, packet);
-            }
-            PortKind::Tap(tap) => {
-                let mut frames = self.whole_frames(packet);
-                port.counters.split(frames.len());
-                for frame in frames.drain(..) {
-                    self.write(at, tap, &port.counters, frame);
-                }
-                self.frames = frames;
-            }
-        }
-    }
-
-    fn write(&mut self, at: Endpoint, tap: &TapPort, counters: &PortCounters, packet: Packet) {
-        if let Err(error) = write_tap(tap, &packet) {
-            tracing::trace!(%error, dpid = at.device.0, port = at.port.0, "frame refused");
-            counters.dropped(DropReason::DEVICE_REFUSED.0);
-        }
-        self.plane.scratch().pool.recycle(packet);
-    }
-
-    /// Does in software what the offload header leaves to a device. The caller gives the vector back to `frames`.
-    fn whole_frames(&mut self, packet: Packet) -> Vec<Packet> {
-        let mut frames = std::mem::take(&mut self.frames);
-        segment::without_offloads(packet, true, &mut self.plane.scratch().pool, &mut frames);
-        frames
-    }
-}
-
-/// Whether a device takes a packet with what its offload header leaves to do. A kernel drops a super-packet without
-/// a word where something else than tags stands before the IP header.
-fn takes(tap: &TapPort, packet: &Packet) -> bool {
-    if packet.vnet.is_gso() {
-        return tap.offloads && is_plain_ip(packet.head());
-    }
-    tap.offloads || !packet.vnet.is_partial()
-}
-
-fn is_plain_ip(frame: &[u8]) -> bool {
-    let mut rest = frame.get(12..).unwrap_or_default();
-    loop {
-        match *rest {
-            [0x81, 0x00, _, _, ..] | [0x88, 0xa8, _, _, ..] => rest = &rest[4..],
-            [0x08, 0x00, ..] | [0x86, 0xdd, ..] => return true,
-            _ => return false,
-        }
-    }
-}
-
 /// The time that the cores are given: nanoseconds since the host has started.
 #[expect(
     clippy::disallowed_methods,
@@ -584,40 +273,4 @@ fn is_plain_ip(frame: &[u8]) -> bool {
 pub(crate) fn nanos_since(start: Instant) -> Nanos {
     let elapsed = Instant::now().duration_since(start).as_nanos();
     Nanos(u64::try_from(elapsed).unwrap_or(u64::MAX))
-}
-
-/// Writes a frame with its virtio-net header.
-fn write_tap(tap: &TapPort, packet: &Packet) -> io::Result<()> {
-    let header = packet.vnet.emit();
-    let parts = [
-        IoSlice::new(&header),
-        IoSlice::new(packet.head()),
-        IoSlice::new(packet.tail()),
-    ];
-    loop {
-        match (&tap.file).write_vectored(&parts) {
-            Ok(_) => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// Refuses commands from the moment that the worker's thread ends.
-struct StopOnDrop(Arc<Mailbox>);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        self.0.stop();
-    }
-}
-
-impl PortIo {
-    /// The descriptor that is readable when the port has frames.
-    fn ready_fd(&self) -> BorrowedFd<'_> {
-        match self.kind() {
-            PortKind::Tap(tap) => tap.file.as_fd(),
-            PortKind::Memory(memory) => memory.shared.ready.as_fd(),
-        }
-    }
 }

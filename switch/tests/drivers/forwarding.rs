@@ -10,6 +10,7 @@ use weft_proto::p4::v1::write_request::Atomicity;
 use weft_proto::status::parse_batch_error;
 use weft_proto::vocab::{CounterValue, MulticastGroupId, PortNo};
 use weft_switch::drops::DropReason;
+use weft_switch::host::Config;
 
 use crate::client::{
     A_WHILE, Lab, SOON, at, deny, forward, frame, group, insert, link, switches, update,
@@ -30,7 +31,19 @@ fn codes(status: &tonic::Status) -> Vec<Code> {
 
 #[tokio::test]
 async fn a_write_that_has_returned_decides_the_next_packet() {
-    let lab = Lab::start(switches(1, 2)).await;
+    decides_the_next_packet(switches(1, 2)).await;
+}
+
+#[tokio::test]
+async fn a_write_that_has_returned_is_known_to_every_worker() {
+    let mut config = switches(1, 2);
+    config.workers = 3;
+    config.spin = std::time::Duration::from_micros(50);
+    decides_the_next_packet(config).await;
+}
+
+async fn decides_the_next_packet(config: Config) {
+    let lab = Lab::start(config).await;
     let one = lab.host.attach_memory(at(1, 1)).unwrap();
     let two = lab.host.attach_memory(at(1, 2)).unwrap();
     let _primary = lab.own(1).await;

@@ -118,7 +118,9 @@ fn send() -> u64 {
 
 /// Sends data over TCP from a device with offloads to one with or without; returns frames read and frames written.
 async fn transfer(offloads_at_server: bool) -> (u64, u64) {
-    let lab = Lab::start(switches(1, 2)).await;
+    let mut config = switches(1, 2);
+    config.workers = 2;
+    let lab = Lab::start(config).await;
     let (client, client_go, client_thread) = host(CLIENT, true, send);
     let (server, server_go, server_thread) = host(SERVER, offloads_at_server, serve);
     lab.host.attach_tap(at(1, 1), client).unwrap();
