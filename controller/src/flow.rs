@@ -92,6 +92,12 @@ pub fn compile(
             "flows that end by themselves are not supported yet; 0s is never",
         ));
     }
+    for error in errors
+        .iter_mut()
+        .filter(|error| error.code == Code::NoSuchPort)
+    {
+        error.detail.insert_str(0, &format!("{switch} has "));
+    }
     let Some(actions) = actions.filter(|_| errors.is_empty()) else {
         return Err(errors);
     };

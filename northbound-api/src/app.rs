@@ -1,7 +1,5 @@
 //! The routes, their layers, and the document made from them.
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::extract::FromRef;
 use axum::http::{StatusCode, Uri};
@@ -24,7 +22,6 @@ use crate::routes::{
 #[derive(Clone, Debug)]
 pub(crate) struct App {
     pub(crate) handle: Handle,
-    pub(crate) openapi: Arc<str>,
 }
 
 impl FromRef<App> for Handle {
@@ -77,10 +74,7 @@ pub fn openapi_json() -> String {
 
 /// The API of one controller, for one kind of listener.
 pub fn router(handle: Handle, access: Access) -> Router {
-    let app = App {
-        handle,
-        openapi: openapi_json().into(),
-    };
+    let app = App { handle };
     let (router, _) = routes().split_for_parts();
     router
         .fallback(no_route)

@@ -415,20 +415,16 @@ fn port_by_name(form: &Form<'_>, ports: &Ports, name: &str) -> Result<Pattern, F
     if let Some(port) = ports.get(name) {
         return exact(form, port.0.into());
     }
-    Err(
-        mistake(Code::NoSuchPort, format!("there is no port {name}"))
-            .with_allowed(name, ports.keys().cloned()),
-    )
+    Err(mistake(Code::NoSuchPort, format!("no port {name}"))
+        .with_allowed(name, ports.keys().cloned()))
 }
 
 fn port_by_number(form: &Form<'_>, ports: &Ports, number: u64) -> Result<Pattern, FieldError> {
     if ports.values().any(|port| u64::from(port.0) == number) {
         return exact(form, number.into());
     }
-    Err(
-        mistake(Code::NoSuchPort, format!("there is no port {number}"))
-            .with_allowed(&number.to_string(), ports.keys().cloned()),
-    )
+    Err(mistake(Code::NoSuchPort, format!("no port {number}"))
+        .with_allowed(&number.to_string(), ports.keys().cloned()))
 }
 
 fn too_wide(form: &Form<'_>, value: u128) -> FieldError {

@@ -174,7 +174,7 @@ async fn wrong_flows_are_refused_in_full_and_nothing_is_stored() {
                 {
                     "pointer": "/actions/0/output",
                     "code": "no-such-port",
-                    "detail": "there is no port eats",
+                    "detail": "s1 has no port eats",
                     "didYouMean": "east",
                     "allowed": ["east", "host"],
                 },
