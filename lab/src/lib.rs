@@ -17,6 +17,7 @@ pub mod dataplane;
 pub mod exec;
 pub mod host;
 pub mod info;
+pub mod limits;
 pub mod netlink;
 pub mod netns;
 pub mod plan;

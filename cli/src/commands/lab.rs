@@ -8,6 +8,7 @@ use weft_controller::model::Model;
 use weft_lab::control::ControlClient;
 use weft_lab::dataplane::Event;
 use weft_lab::info::LabInfo;
+use weft_lab::limits;
 use weft_lab::plan::Plan;
 use weft_lab::runtime_dir::{LabDir, read_json, running};
 use weft_lab::up::{self, Lab};
@@ -32,7 +33,7 @@ pub(crate) async fn up(global: &Global, args: &Up) -> Result<ExitCode, Failure> 
 
 /// Builds a lab and tells of it.
 pub(crate) fn build(plan: &Plan, model: &Model) -> Result<Lab, Failure> {
-    for warning in &model.warnings {
+    for warning in model.warnings.iter().chain(&limits::warnings(model)) {
         say(format_args!("warning: {warning}"));
     }
     let lab = up::up(plan, |event| {
