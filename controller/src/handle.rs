@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use weft_proto::schema::Schema;
 
+use crate::audit::{SwitchDiff, Wanted};
 use crate::flow::FlowSpec;
 use crate::graph::Graph;
 use crate::problem::FieldError;
@@ -38,6 +39,7 @@ pub(crate) enum Command {
         oneshot::Sender<Result<DeleteAnswer, HandleError>>,
     ),
     PutLinkState(PutLinkState, oneshot::Sender<Result<LinkView, HandleError>>),
+    Wanted(String, oneshot::Sender<Result<Wanted, HandleError>>),
 }
 
 /// Who writes, and under which conditions.
@@ -353,6 +355,21 @@ impl Handle {
         deadline: Duration,
     ) -> Result<bool, HandleError> {
         self.shared.wait_realized(switch, revision, deadline).await
+    }
+
+    /// Compares what a switch must hold with what it holds now, read from it for this.
+    pub async fn switch_diff(&self, switch: &str) -> Result<SwitchDiff, HandleError> {
+        self.shared.switch(switch)?;
+        let wanted = self
+            .call(|reply| Command::Wanted(switch.to_owned(), reply))
+            .await?;
+        self.shared.switch_diff(switch, &wanted).await
+    }
+
+    /// Has a switch read, compared and repaired now. Deletes that were held happen, and what was refused is tried again.
+    /// True when that was done before `deadline` passed.
+    pub async fn sync(&self, switch: &str, deadline: Duration) -> Result<bool, HandleError> {
+        self.shared.sync(switch, deadline).await
     }
 
     /// Waits until every switch that is connected has committed all that is desired now; false when `deadline` passed

@@ -3,6 +3,7 @@
 //! Cores are pure functions over values (specs, graph, compile, diff); the store, the southbound client and the
 //! reconcile loops are the drivers around them.
 
+pub mod audit;
 pub mod compile;
 pub mod controller;
 pub mod expand;

@@ -204,17 +204,14 @@ impl Reconciler {
         !self.held.is_empty()
     }
 
-    /// Lets the held deletes happen.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "called by the sync request of the API, which comes later"
-        )
-    )]
-    pub(crate) fn release_deletes(&mut self) {
-        self.marks.deletes.append(&mut self.held);
-        self.marks.group_deletes.append(&mut self.held_groups);
+    /// Somebody asks for a repair: everything is read and compared again, held deletes happen, and what was refused is
+    /// tried again.
+    pub(crate) fn handle_sync(&mut self) {
+        self.held.clear();
+        self.held_groups.clear();
+        self.settled = true;
+        self.doubts = 0;
+        self.doubtful = true;
     }
 
     /// The next updates to send, at most `limit`; empty when nothing is left to do.
@@ -308,6 +305,11 @@ impl Reconciler {
     }
 
     /// The desired state: flows and fabric together.
+    pub(crate) fn into_desired(self) -> Desired {
+        self.desired
+    }
+
+    /// The same, to look at.
     #[cfg(test)]
     pub(crate) fn desired(&self) -> &Desired {
         &self.desired
@@ -419,6 +421,6 @@ fn overlay(desired: &mut Desired, switch: &str, name: &str, flow: &CompiledFlow)
 }
 
 /// The tag of a flow's entries. Groups are shared by flows, so theirs has no name.
-fn flow_metadata(switch: &str, name: &str) -> Vec<u8> {
+pub(crate) fn flow_metadata(switch: &str, name: &str) -> Vec<u8> {
     OwnerTag::new(Owner::Flow, &format!("{switch}/{name}")).to_metadata()
 }

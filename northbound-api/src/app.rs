@@ -15,7 +15,7 @@ use crate::auth::{Access, authenticate};
 use crate::finish::{finish, panicked};
 use crate::problem::{Problem, ProblemDocument};
 use crate::routes::{
-    flows, health, hosts, links, metrics, openapi, paths, pipeline, switches, topology,
+    diff, flows, health, hosts, links, metrics, openapi, paths, pipeline, switches, topology,
 };
 
 /// What handlers share.
@@ -49,6 +49,8 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(switches::get))
         .routes(routes!(switches::ports))
         .routes(routes!(switches::port))
+        .routes(routes!(diff::diff))
+        .routes(routes!(diff::sync))
         .routes(routes!(pipeline::get))
         .routes(routes!(flows::list_all))
         .routes(routes!(flows::list))

@@ -1,6 +1,7 @@
 //! The API in front of a real controller, which programs real switches of the same process.
 
 mod any;
+mod diff;
 mod flows;
 mod forwarding;
 mod lab;

@@ -1,5 +1,6 @@
 //! What answers look like. Names and numbers of the pipeline become texts here; nothing is decided.
 
+mod diff;
 mod flow;
 mod pipeline;
 
@@ -14,6 +15,7 @@ use weft_controller::status::{
 
 use crate::list::Item;
 
+pub(crate) use diff::{DiffCounts, Repair, SwitchDiff};
 pub(crate) use flow::{Diff, Flow, FlowBody, Names};
 pub(crate) use pipeline::Pipeline;
 

@@ -1,5 +1,6 @@
 //! The one writer: takes commands and observations in turn, stores, compiles, and posts the result to the switches.
 
+mod audit;
 mod flows;
 mod links;
 
@@ -164,6 +165,9 @@ impl Writer {
             }
             Command::DeleteFlow(request, reply) => {
                 let _ = reply.send(self.delete_flow(request).await);
+            }
+            Command::Wanted(switch, reply) => {
+                let _ = reply.send(self.wanted(&switch));
             }
             Command::PutLinkState(request, reply) => self.put_link_state(request, reply).await,
         }

@@ -12,15 +12,19 @@ use weft_proto::schema::Schema;
 use weft_proto::vocab::{DeviceId, EntryKey};
 
 use super::{Command, FlowFilter, HandleError};
+use crate::audit::{self, SwitchDiff, Wanted};
 use crate::flow::{CompiledFlow, FlowSpec};
 use crate::graph::Graph;
 use crate::reconcile::Mailbox;
-use crate::southbound::SwitchClient;
+use crate::southbound::{SwitchClient, SwitchState};
 use crate::status::{
     Condition, ConditionType, DataplaneAddress, FlowStatus, FlowView, HostView, LinkView, Metrics,
     NodeView, Phase, PortCounters, PortView, SwitchStatus, SwitchView, TopologyView,
 };
 use crate::store::Revision;
+
+/// How long a complete read of a switch may take.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Everything that handles read.
 #[derive(Debug)]
@@ -161,10 +165,7 @@ impl Shared {
         let answer = NodeClient::new(self.channel.clone())
             .get_port_counters(node::GetPortCountersRequest { device_id })
             .await
-            .map_err(|error| HandleError::SwitchUnavailable {
-                switch: switch.to_owned(),
-                detail: error.message().to_owned(),
-            })?;
+            .map_err(|error| unavailable(switch, error.message()))?;
         Ok(answer
             .into_inner()
             .ports
@@ -305,6 +306,46 @@ impl Shared {
         }
     }
 
+    pub(crate) async fn switch_diff(
+        &self,
+        switch: &str,
+        wanted: &Wanted,
+    ) -> Result<SwitchDiff, HandleError> {
+        let entry = self.entry(switch)?;
+        let mut client = SwitchClient::new(self.channel.clone(), entry.device);
+        let read = client.read_all(&entry.schema);
+        let state = match tokio::time::timeout(READ_TIMEOUT, read).await {
+            Ok(Ok(state)) => state,
+            // Without a pipeline there is nothing to hold.
+            Ok(Err(status)) if status.code() == tonic::Code::FailedPrecondition => {
+                SwitchState::default()
+            }
+            Ok(Err(status)) => return Err(unavailable(switch, status.message())),
+            Err(_) => return Err(unavailable(switch, "the read takes too long")),
+        };
+        let diff = audit::compare(&entry.schema, wanted, state.entries, state.groups);
+        Ok(SwitchDiff {
+            undecodable: state.undecodable,
+            ..diff
+        })
+    }
+
+    pub(crate) async fn sync(&self, switch: &str, deadline: Duration) -> Result<bool, HandleError> {
+        let entry = self.entry(switch)?;
+        let mut status = entry.status.clone();
+        let asked = entry
+            .mailbox
+            .post(Revision::default(), |news| news.sync = true);
+        let done = status.wait_for(|status| {
+            status.connected && status.reconciled && status.observed_generation >= asked
+        });
+        match tokio::time::timeout(deadline, done).await {
+            Ok(Ok(_)) => Ok(true),
+            Ok(Err(_)) => Err(HandleError::Stopped),
+            Err(_) => Ok(false),
+        }
+    }
+
     pub(crate) async fn wait_settled(&self, deadline: Duration) -> bool {
         let all = async {
             for entry in self.switches.values() {
@@ -382,6 +423,13 @@ pub(crate) fn flow_view(switch: &str, name: &str, flow: &Flow, status: &SwitchSt
             warnings: flow.compiled.warnings.clone(),
             counters: None,
         },
+    }
+}
+
+fn unavailable(switch: &str, detail: &str) -> HandleError {
+    HandleError::SwitchUnavailable {
+        switch: switch.to_owned(),
+        detail: detail.to_owned(),
     }
 }
 

@@ -20,6 +20,8 @@ pub(crate) struct News {
     pub(crate) revision: Revision,
     /// Counts the posts.
     pub(crate) generation: u64,
+    /// Somebody asked for a repair.
+    pub(crate) sync: bool,
     /// The session shall begin again.
     pub(crate) restart: bool,
 }
@@ -33,13 +35,17 @@ pub(crate) struct Mailbox {
 
 impl Mailbox {
     /// Adds news; they are what the switch shall be at `revision`.
-    pub(crate) fn post(&self, revision: Revision, add: impl FnOnce(&mut News)) {
+    ///
+    /// Returns the generation that has them.
+    pub(crate) fn post(&self, revision: Revision, add: impl FnOnce(&mut News)) -> u64 {
         let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
         news.revision = news.revision.max(revision);
         news.generation += 1;
         add(&mut news);
+        let generation = news.generation;
         drop(news);
         self.changed.notify_one();
+        generation
     }
 
     /// The generation of the last post.

@@ -405,6 +405,9 @@ impl SwitchTask {
         if let Some(fabric) = news.fabric {
             self.core.set_fabric(fabric);
         }
+        if news.sync {
+            self.core.handle_sync();
+        }
         self.stale |= self.generation != news.generation;
         self.revision = news.revision;
         self.generation = news.generation;

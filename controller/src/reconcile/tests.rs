@@ -288,7 +288,7 @@ fn a_mass_delete_at_start_is_held_until_it_is_released() {
     core.begin_session();
     assert_eq!(settle(&mut core, &mut switch, 1000), 0);
     assert!(core.deletes_held());
-    core.release_deletes();
+    core.handle_sync();
     assert_eq!(settle(&mut core, &mut switch, 1000), 290);
     assert_eq!(&switch.held, core.desired());
     assert!(!core.deletes_held());
@@ -375,7 +375,7 @@ proptest! {
             }
         }
         core.begin_session();
-        core.release_deletes();
+        core.handle_sync();
         settle(&mut core, &mut switch, 5);
 
         let mut fresh = Reconciler::new("s1");

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::UnixListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::transport::Channel;
 use tower::ServiceExt;
 use weft_controller::controller::{Config, start};
 use weft_controller::handle::Handle;
@@ -57,6 +58,7 @@ pub(super) const TOKEN: &str = "s3cret";
 pub(super) struct Lab {
     pub(super) handle: Handle,
     host: Option<SwitchHost>,
+    channel: Channel,
     open: Router,
     _end: DropGuard,
     _dir: TempDir,
@@ -93,6 +95,7 @@ impl Lab {
         let pipeline = weft_switch::fabric::pipeline();
         let device_config = serde_json::to_vec(&pipeline).unwrap().into();
         let program = Program::new(pipeline).unwrap();
+        let channel = southbound::unix(&socket);
         let config = Config {
             model: Arc::new(model),
             pipeline: PipelineConfig {
@@ -110,6 +113,7 @@ impl Lab {
             open: router(handle.clone(), Access::Open),
             handle,
             host,
+            channel,
             _end: cancel.drop_guard(),
             _dir: dir,
         }
@@ -148,6 +152,11 @@ impl Lab {
 
     pub(super) async fn delete(&self, path: &str, headers: &[(&str, &str)]) -> Reply {
         self.send(request("DELETE", path, headers, None)).await
+    }
+
+    /// A connection to the switches.
+    pub(super) fn channel(&self) -> Channel {
+        self.channel.clone()
     }
 
     /// Puts a pair of queues where a switch's host would be.

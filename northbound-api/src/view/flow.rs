@@ -15,7 +15,7 @@ use weft_controller::handle::{self, Handle, HandleError};
 use weft_controller::quantity::TimeSpan;
 use weft_controller::status::{FlowView, Phase};
 use weft_proto::schema::Schema;
-use weft_proto::vocab::{ActionCall, MulticastGroup, PortNo, TableAction, TableEntry};
+use weft_proto::vocab::{self, ActionCall, MulticastGroup, PortNo, TableAction, TableEntry};
 
 use super::Condition;
 use crate::list::Item;
@@ -79,7 +79,7 @@ struct FlowStatus {
 /// A table entry in words.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Entry {
+pub(crate) struct Entry {
     /// The table.
     table: String,
     /// Fields that count.
@@ -89,12 +89,31 @@ struct Entry {
     priority: Option<i32>,
     /// What it does.
     action: Option<EntryAction>,
+    /// What it does where a hash chooses one of several actions for each flow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action_set: Option<Vec<WeightedAction>>,
+    /// It is what a miss in the table gets.
+    #[serde(rename = "default", skip_serializing_if = "std::ops::Not::not")]
+    is_default: bool,
+}
+
+/// One of several actions.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct WeightedAction {
+    #[serde(flatten)]
+    action: EntryAction,
+    /// Its share is its weight over the sum of all.
+    weight: u32,
+    /// The port whose loss takes it out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    watch_port: Option<Value>,
 }
 
 /// An action with its arguments in words.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct EntryAction {
+pub(crate) struct EntryAction {
     /// The action.
     name: String,
     /// Its arguments.
@@ -104,7 +123,7 @@ struct EntryAction {
 /// A group of ports that get a copy each.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Group {
+pub(crate) struct Group {
     /// Its id.
     id: u32,
     /// The ports.
@@ -148,7 +167,7 @@ impl Names {
         })
     }
 
-    fn entry(&self, entry: TableEntry) -> Option<Entry> {
+    pub(crate) fn entry(&self, entry: TableEntry) -> Option<Entry> {
         let table = self.schema.table(entry.key.table)?;
         let matches = entry.key.matches.iter().filter_map(|(id, wanted)| {
             let field = table.field(*id)?;
@@ -156,15 +175,18 @@ impl Names {
             let text = print(&Form::of_field(field), &self.ports, pattern);
             Some((field.name.clone(), text))
         });
-        let action = match entry.action {
-            Some(TableAction::Call(call)) => self.action(&call),
-            _ => None,
+        let (action, action_set) = match entry.action {
+            Some(TableAction::Call(call)) => (self.action(&call), None),
+            Some(TableAction::OneShot(members)) => (None, Some(self.action_set(&members))),
+            None => (None, None),
         };
         Some(Entry {
             table: table.name.clone(),
             r#match: matches.collect(),
-            priority: table.needs_priority().then_some(entry.key.priority),
+            priority: (table.needs_priority() && !entry.is_default).then_some(entry.key.priority),
             action,
+            action_set,
+            is_default: entry.is_default,
         })
     }
 
@@ -182,12 +204,25 @@ impl Names {
         })
     }
 
-    fn group(&self, group: &MulticastGroup) -> Group {
+    fn action_set(&self, members: &[vocab::WeightedAction]) -> Vec<WeightedAction> {
+        let member = |member: &vocab::WeightedAction| {
+            Some(WeightedAction {
+                action: self.action(&member.call)?,
+                weight: member.weight,
+                watch_port: member.watch_port.map(|port| self.port(port)),
+            })
+        };
+        members.iter().filter_map(member).collect()
+    }
+
+    /// A port's name; its number where it has none.
+    pub(crate) fn port(&self, port: PortNo) -> Value {
         let form = Form::port();
-        let ports = group.replicas.iter().map(|replica| {
-            let pattern = Pattern::exact(replica.port.0.into(), form.bits);
-            print(&form, &self.ports, pattern)
-        });
+        print(&form, &self.ports, Pattern::exact(port.0.into(), form.bits))
+    }
+
+    pub(crate) fn group(&self, group: &MulticastGroup) -> Group {
+        let ports = group.replicas.iter().map(|replica| self.port(replica.port));
         Group {
             id: group.id.0,
             ports: ports.collect(),
