@@ -12,6 +12,7 @@ use weft_proto::vocab::{DeviceId, PortNo, Replica};
 
 use crate::drops::DropReason;
 use crate::interp::{Frame, Machine, Verdict};
+use crate::observe::{Observer, Quiet};
 use crate::packet::{Packet, Pool};
 use crate::parser;
 use crate::ports::PortSet;
@@ -48,8 +49,8 @@ pub enum Emit {
 }
 
 /// A worker's working memory: buffers that are reused from packet to packet.
-#[derive(Debug, Default)]
-pub struct Scratch {
+#[derive(Debug)]
+pub struct Scratch<O = Quiet> {
     /// Packet buffers. Drivers receive into them and recycle what they have sent.
     pub pool: Pool,
     /// How the last packet counts.
@@ -60,6 +61,30 @@ pub struct Scratch {
     key: Vec<u64>,
     copies: Vec<Replica>,
     punts: Vec<Vec<(u32, u128)>>,
+    /// Told of each step.
+    pub(crate) observer: O,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self::observed(Quiet)
+    }
+}
+
+impl<O> Scratch<O> {
+    /// Working memory whose packets are watched.
+    pub(crate) fn observed(observer: O) -> Self {
+        Self {
+            pool: Pool::default(),
+            counted: Counted::default(),
+            frame: Frame::default(),
+            saved: Frame::default(),
+            key: Vec::new(),
+            copies: Vec::new(),
+            punts: Vec::new(),
+            observer,
+        }
+    }
 }
 
 /// A switch as one worker sees it: immutable, replaced when something is published.
@@ -77,9 +102,9 @@ pub struct Datapath {
 
 impl Datapath {
     /// Runs the pipeline over a packet that entered by `in_port`.
-    pub fn process(
+    pub fn process<O: Observer>(
         &self,
-        cx: &mut Scratch,
+        cx: &mut Scratch<O>,
         in_port: PortNo,
         packet: Packet,
         now: Nanos,
@@ -90,9 +115,9 @@ impl Datapath {
 
     /// Runs the pipeline over a packet from the controller; `metadata` are ids, 1 and up in the order of
     /// [`crate::ir::Pipeline::packet_out`], and values. Unknown ids are left out.
-    pub fn packet_out(
+    pub fn packet_out<O: Observer>(
         &self,
-        cx: &mut Scratch,
+        cx: &mut Scratch<O>,
         metadata: &[(u32, u128)],
         packet: Packet,
         now: Nanos,
@@ -101,9 +126,9 @@ impl Datapath {
         self.run(cx, PortNo::CPU, metadata, packet, now, out);
     }
 
-    fn run(
+    fn run<O: Observer>(
         &self,
-        cx: &mut Scratch,
+        cx: &mut Scratch<O>,
         in_port: PortNo,
         metadata: &[(u32, u128)],
         mut packet: Packet,
@@ -112,15 +137,18 @@ impl Datapath {
     ) {
         match self.ingress(cx, in_port, metadata, &mut packet, now) {
             Err(reason) => {
+                cx.observer.dropped(reason);
                 cx.pool.recycle(packet);
                 out.push(Emit::Dropped { reason });
             }
             Ok((verdict, counted)) => {
                 for metadata in cx.punts.drain(..) {
+                    cx.observer.punted();
                     let packet = cx.pool.copy(&packet);
                     out.push(Emit::PacketIn { metadata, packet });
                 }
                 if let Some(reason) = self.copies(cx, in_port, verdict) {
+                    cx.observer.dropped(reason);
                     out.push(Emit::Dropped { reason });
                 }
                 self.leave(cx, packet, counted, now, out);
@@ -129,9 +157,9 @@ impl Datapath {
     }
 
     /// Parses and runs ingress.
-    fn ingress(
+    fn ingress<O: Observer>(
         &self,
-        cx: &mut Scratch,
+        cx: &mut Scratch<O>,
         in_port: PortNo,
         metadata: &[(u32, u128)],
         packet: &mut Packet,
@@ -156,6 +184,7 @@ impl Datapath {
         }
         parser::parse(program, frame, packet.head())?;
         frame.received = frame.valid;
+        cx.observer.parsed(program, &frame.arena, frame.valid);
         let segments = u64::from(packet.segments());
         let uncounted = frame.header_bytes(&program.layout, program.uncounted) as u64;
         let counted = Counted {
@@ -176,7 +205,12 @@ impl Datapath {
 
     /// Lists the copies that a verdict makes, or says why there is none. A packet that only the controller gets is not
     /// a drop.
-    fn copies(&self, cx: &mut Scratch, in_port: PortNo, verdict: Verdict) -> Option<DropReason> {
+    fn copies<O: Observer>(
+        &self,
+        cx: &mut Scratch<O>,
+        in_port: PortNo,
+        verdict: Verdict,
+    ) -> Option<DropReason> {
         cx.copies.clear();
         let instance = 0;
         match verdict {
@@ -201,9 +235,9 @@ impl Datapath {
     }
 
     /// Sends the listed copies, the last of which is the packet itself.
-    fn leave(
+    fn leave<O: Observer>(
         &self,
-        cx: &mut Scratch,
+        cx: &mut Scratch<O>,
         packet: Packet,
         counted: Counted,
         now: Nanos,
@@ -227,14 +261,16 @@ impl Datapath {
     }
 
     /// Runs egress over one copy and puts it together.
-    fn egress(
+    fn egress<O: Observer>(
         &self,
-        cx: &mut Scratch,
+        cx: &mut Scratch<O>,
         replica: Replica,
         mut packet: Packet,
         counted: Counted,
         now: Nanos,
     ) -> Emit {
+        let frame = &cx.frame;
+        cx.observer.copied(replica.port, &frame.arena, frame.valid);
         match self.finish(cx, replica, &mut packet, counted, now) {
             Ok(()) if replica.port == PortNo::CPU => {
                 let fields = self.state.program().packet_in.iter();
@@ -247,15 +283,16 @@ impl Datapath {
                 packet,
             },
             Err(reason) => {
+                cx.observer.dropped(reason);
                 cx.pool.recycle(packet);
                 Emit::Dropped { reason }
             }
         }
     }
 
-    fn finish(
+    fn finish<O: Observer>(
         &self,
-        cx: &mut Scratch,
+        cx: &mut Scratch<O>,
         replica: Replica,
         packet: &mut Packet,
         counted: Counted,
@@ -290,7 +327,12 @@ impl Datapath {
         deparse(program, frame, packet, emitted)
     }
 
-    fn machine<'a>(&'a self, cx: &'a mut Scratch, counted: Counted, now: Nanos) -> Machine<'a> {
+    fn machine<'a, O: Observer>(
+        &'a self,
+        cx: &'a mut Scratch<O>,
+        counted: Counted,
+        now: Nanos,
+    ) -> Machine<'a, O> {
         Machine {
             program: self.state.program(),
             state: &self.state,
@@ -303,6 +345,7 @@ impl Datapath {
             packets: counted.packets,
             bytes: counted.bytes,
             punts: &mut cx.punts,
+            observer: &mut cx.observer,
         }
     }
 }

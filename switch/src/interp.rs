@@ -11,6 +11,7 @@ use crate::bits::mix;
 use crate::checksum;
 use crate::drops::DropReason;
 use crate::ir::BinaryOp;
+use crate::observe::Observer;
 use crate::ports::PortSet;
 use crate::program::{
     Control, Ex, Instr, Layout, MAX_CHECKSUMS, MAX_HEADERS, MAX_STACKS, Node, Program, SumRole,
@@ -170,7 +171,7 @@ pub(crate) enum Verdict {
 }
 
 /// One run over a packet.
-pub(crate) struct Machine<'a> {
+pub(crate) struct Machine<'a, O> {
     pub(crate) program: &'a Program,
     pub(crate) state: &'a State,
     pub(crate) ports: &'a PortSet,
@@ -185,6 +186,7 @@ pub(crate) struct Machine<'a> {
     pub(crate) bytes: u64,
     /// Metadata of the copies for the controller, one after the other.
     pub(crate) punts: &'a mut Vec<Vec<(u32, u128)>>,
+    pub(crate) observer: &'a mut O,
 }
 
 /// Whether to go on.
@@ -194,7 +196,7 @@ enum Flow {
     Exit,
 }
 
-impl Machine<'_> {
+impl<O: Observer> Machine<'_, O> {
     /// Runs a control.
     pub(crate) fn run(&mut self, control: &Control) {
         let mut next = control.start;
@@ -212,7 +214,9 @@ impl Machine<'_> {
                     }
                 }
                 Node::Run { ops, next } => {
-                    if self.exec(ops, &[]) == Flow::Exit {
+                    let flow = self.exec(ops, &[]);
+                    self.tell_ran();
+                    if flow == Flow::Exit {
                         return;
                     }
                     *next
@@ -223,6 +227,7 @@ impl Machine<'_> {
                     on_miss,
                 } => {
                     let (hit, action, flow) = self.apply(usize::from(*table));
+                    self.tell_ran();
                     if flow == Flow::Exit {
                         return;
                     }
@@ -232,6 +237,15 @@ impl Machine<'_> {
                 }
             };
         }
+    }
+
+    fn tell_ran(&mut self) {
+        let dropped = match self.verdict {
+            Verdict::Drop(reason) => Some(reason),
+            _ => None,
+        };
+        let Frame { arena, valid, .. } = &*self.frame;
+        self.observer.ran(arena, *valid, dropped);
     }
 
     /// Applies a table: whether it was a hit, which action ran, and whether to go on.
@@ -254,13 +268,17 @@ impl Machine<'_> {
                 entries.index.lookup(&table.key, self.key)
             }
         };
-        let Some(found) = hit.or(entries.default.as_deref()) else {
+        let found = hit.or(entries.default.as_deref());
+        let entry = found.map(|found| &found.entry);
+        self.observer
+            .looked_up(self.program, index, hit.is_some(), entry);
+        let Some(found) = found else {
             return (false, None, Flow::Next);
         };
-        if table.counters {
+        if O::COUNTS && table.counters {
             found.stats.counter.add(self.packets, self.bytes);
         }
-        if table.idle_timeout {
+        if O::COUNTS && table.idle_timeout {
             found.stats.touch(self.now_ns);
         }
         let bound: &Bound = match &found.act {
@@ -278,6 +296,7 @@ impl Machine<'_> {
                 bound
             }
         };
+        self.observer.acts(bound.action, &bound.args);
         let program = self.program;
         let flow = self.exec(&program.actions[usize::from(bound.action)], &bound.args);
         (hit.is_some(), Some(bound.action), flow)

@@ -16,6 +16,7 @@ pub mod fabric;
 pub mod host;
 mod interp;
 pub mod ir;
+pub mod observe;
 mod p4info;
 pub mod packet;
 mod parser;
@@ -32,5 +33,6 @@ pub mod state;
 mod table;
 #[cfg(test)]
 mod testing;
+pub mod trace;
 pub mod vnet;
 mod worker;

@@ -12,6 +12,7 @@ use weft_proto::vocab::{DeviceId, PortNo};
 use crate::datapath::{Counted, Datapath, Emit, Nanos, Scratch};
 use crate::drops::DropReason;
 use crate::host::Endpoint;
+use crate::observe::{Observer, Quiet};
 use crate::packet::Packet;
 use crate::patch::{Target, WiredDevice, WiredPort, Wiring};
 use crate::ports::{PortInfo, PortSet};
@@ -45,13 +46,13 @@ pub enum Exit {
 }
 
 /// All switches of a process as one worker sees them.
-#[derive(Debug, Default)]
-pub struct Plane {
+#[derive(Debug)]
+pub struct Plane<O = Quiet> {
     wiring: Arc<Wiring>,
     /// In the order of the wiring's devices; `None` without a pipeline.
     datapaths: Vec<Option<Datapath>>,
     recorders: Vec<Arc<Recorder>>,
-    scratch: Scratch,
+    scratch: Scratch<O>,
     work: VecDeque<Work>,
     emits: Vec<Emit>,
 }
@@ -68,10 +69,30 @@ struct Work {
     trace: Option<Box<Trace>>,
 }
 
+impl Default for Plane {
+    fn default() -> Self {
+        Self::observed(Arc::default(), Quiet)
+    }
+}
+
 impl Plane {
     /// Switches without pipelines.
     pub fn new(wiring: Arc<Wiring>) -> Self {
-        let mut plane = Self::default();
+        Self::observed(wiring, Quiet)
+    }
+}
+
+impl<O: Observer> Plane<O> {
+    /// Switches without pipelines, whose packets are watched.
+    pub(crate) fn observed(wiring: Arc<Wiring>, observer: O) -> Self {
+        let mut plane = Self {
+            wiring: Arc::default(),
+            datapaths: Vec::new(),
+            recorders: Vec::new(),
+            scratch: Scratch::observed(observer),
+            work: VecDeque::new(),
+            emits: Vec::new(),
+        };
         plane.set_wiring(wiring);
         plane
     }
@@ -118,7 +139,7 @@ impl Plane {
     }
 
     /// Working memory, for drivers that receive into its buffers and give them back.
-    pub fn scratch(&mut self) -> &mut Scratch {
+    pub fn scratch(&mut self) -> &mut Scratch<O> {
         &mut self.scratch
     }
 
@@ -203,7 +224,9 @@ impl Plane {
             wired,
             in_port,
             trace,
+            counts: O::COUNTS,
         };
+        self.scratch.observer.entered(wired.device, in_port);
         if in_port != PortNo::CPU {
             let Some(port) = wired.port(in_port) else {
                 return self.drop_copy(&arrival, packet, DropReason::NO_SUCH_PORT);
@@ -239,6 +262,7 @@ impl Plane {
                     if !std::mem::take(&mut first) {
                         *copies = copies.saturating_add(1);
                     }
+                    self.scratch.observer.leaves(port);
                     if *copies > COPY_LIMIT {
                         self.drop_copy(&arrival, packet, DropReason::COPY_LIMIT);
                     } else {
@@ -279,7 +303,9 @@ impl Plane {
         if !port.up {
             return self.drop_copy(arrival, packet, DropReason::PORT_DOWN);
         }
-        port.counters.sent(self.scratch.counted);
+        if O::COUNTS {
+            port.counters.sent(self.scratch.counted);
+        }
         match &port.target {
             Target::Nothing | Target::Io(_) => {
                 arrival.finish(&self.recorders, number, None);
@@ -291,17 +317,21 @@ impl Plane {
                     packet,
                 });
             }
-            &Target::Patch { device, port } => self.work.push_back(Work {
-                device,
-                in_port: port,
-                packet,
-                hops: hops + 1,
-                trace: arrival.with_hop(number),
-            }),
+            &Target::Patch { device, port } => {
+                self.scratch.observer.crosses();
+                self.work.push_back(Work {
+                    device,
+                    in_port: port,
+                    packet,
+                    hops: hops + 1,
+                    trace: arrival.with_hop(number),
+                });
+            }
         }
     }
 
     fn drop_copy(&mut self, arrival: &Arrival<'_>, packet: Packet, reason: DropReason) {
+        self.scratch.observer.dropped(reason);
         self.scratch.pool.recycle(packet);
         arrival.dropped(&self.recorders, reason, None);
     }
@@ -312,6 +342,8 @@ struct Arrival<'a> {
     wired: &'a WiredDevice,
     in_port: PortNo,
     trace: Option<Box<Trace>>,
+    /// Whether it moves the counters.
+    counts: bool,
 }
 
 impl Arrival<'_> {
@@ -326,7 +358,7 @@ impl Arrival<'_> {
     }
 
     fn received(&self, counted: Counted) {
-        if self.in_port != PortNo::CPU {
+        if self.counts && self.in_port != PortNo::CPU {
             self.wired.counters(self.in_port).received(counted);
         }
     }
@@ -339,7 +371,9 @@ impl Arrival<'_> {
 
     /// Counts a drop at the port of entry; `name` is needed for reasons that only the pipeline knows.
     fn dropped(&self, recorders: &[Arc<Recorder>], reason: DropReason, name: Option<&str>) {
-        self.wired.counters(self.in_port).dropped(reason.0);
+        if self.counts {
+            self.wired.counters(self.in_port).dropped(reason.0);
+        }
         if self.trace.is_some() {
             let name = name.map_or_else(|| reason.to_string(), str::to_owned);
             self.finish(recorders, PortNo(0), Some(name));

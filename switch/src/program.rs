@@ -5,6 +5,7 @@
 //! interpreter, state) trusts those and checks nothing again.
 
 mod control;
+mod describe;
 mod expr;
 mod layout;
 mod lower;
@@ -20,6 +21,7 @@ use crate::drops::DropReason;
 use crate::ir;
 use crate::{p4info, table::KeyLayout};
 
+pub(crate) use describe::HeaderField;
 pub(crate) use layout::Layout;
 
 /// Most header instances, each stack element counted.

@@ -8,6 +8,7 @@ mod config;
 mod node;
 mod read;
 mod stream;
+mod trace;
 mod write;
 
 pub(crate) use authority::Tolerant;

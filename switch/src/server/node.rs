@@ -187,6 +187,15 @@ impl Node for Target {
             missed: recorded.missed,
         }))
     }
+
+    async fn trace_packet(
+        &self,
+        request: Request<node::TracePacketRequest>,
+    ) -> Result<Response<node::PacketTrace>, Status> {
+        super::trace::trace(&self.shared, request.into_inner())
+            .await
+            .map(Response::new)
+    }
 }
 
 impl Shared {
