@@ -79,8 +79,13 @@ pub(crate) enum Command {
     Flow(Flow),
     /// Find paths between two nodes
     Path(Path),
+    /// Take links down and up
+    #[command(subcommand)]
+    Link(Link),
     /// Send a request to the API
     Api(Api),
+    /// Print what makes a shell complete this command
+    Completions(Completions),
     /// Run a controller with its API
     Controller(Controller),
     /// Run a lab's data plane; `weft up` does
@@ -243,6 +248,48 @@ pub(crate) struct Path {
     pub(crate) via: Vec<String>,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum Link {
+    /// Change a link while the lab runs; returns when the network has followed
+    Set(LinkSet),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LinkSet {
+    /// The link, by its name or by one of its ends, NODE:INTERFACE
+    pub(crate) link: String,
+    /// Whether it carries packets
+    #[arg(value_enum, required_unless_present_any = ["delay", "jitter", "loss", "rate", "clear"])]
+    pub(crate) state: Option<LinkState>,
+    /// How long packets travel, for example 10ms
+    #[arg(long, value_name = "D")]
+    pub(crate) delay: Option<String>,
+    /// How much the delay varies, for example 1ms
+    #[arg(long, value_name = "D")]
+    pub(crate) jitter: Option<String>,
+    /// The share of packets that is lost, for example 0.1%
+    #[arg(long, value_name = "P")]
+    pub(crate) loss: Option<String>,
+    /// The bandwidth, for example 100mbit
+    #[arg(long, value_name = "R")]
+    pub(crate) rate: Option<String>,
+    /// Take all impairments away
+    #[arg(long)]
+    pub(crate) clear: bool,
+    /// Wait so many seconds until the network has followed; 0: do not wait
+    #[arg(long, default_value_t = 5, value_name = "SECONDS")]
+    pub(crate) wait: u32,
+}
+
+/// Whether a link carries packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LinkState {
+    /// It does not.
+    Down,
+    /// It does.
+    Up,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Api {
     /// The method; default: GET, or POST with a body
@@ -259,6 +306,12 @@ pub(crate) struct Api {
     /// Print status and headers too
     #[arg(short, long)]
     pub(crate) include: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
 }
 
 #[derive(Debug, Args)]

@@ -84,6 +84,8 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Get(args) => commands::get::run(global, args).await?,
         Command::Flow(args) => commands::flow::run(global, args).await?,
         Command::Path(args) => commands::path::run(global, args).await?,
+        Command::Link(args) => commands::link::run(global, args).await?,
+        Command::Completions(args) => commands::completions::run(args),
         Command::Controller(args) => commands::controller::run(global, args).await?,
         Command::Dataplane => {}
     }
