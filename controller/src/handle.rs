@@ -20,8 +20,11 @@ use crate::status::{
 };
 use crate::store::{Revision, StoreError};
 
+mod entries;
 mod shared;
 
+pub use entries::{DeleteEntry, EntryView, PutEntry, PutEntryAnswer};
+pub(crate) use entries::{RawEntry, entry_view, full_name};
 pub(crate) use shared::{Flow, Shared, State, SwitchEntry, flow_view};
 
 /// A clone of it is the same controller.
@@ -36,6 +39,14 @@ pub(crate) enum Command {
     PutFlow(PutFlow, oneshot::Sender<Result<PutFlowAnswer, HandleError>>),
     DeleteFlow(
         DeleteFlow,
+        oneshot::Sender<Result<DeleteAnswer, HandleError>>,
+    ),
+    PutEntry(
+        PutEntry,
+        oneshot::Sender<Result<PutEntryAnswer, HandleError>>,
+    ),
+    DeleteEntry(
+        DeleteEntry,
         oneshot::Sender<Result<DeleteAnswer, HandleError>>,
     ),
     PutLinkState(PutLinkState, oneshot::Sender<Result<LinkView, HandleError>>),
@@ -339,6 +350,34 @@ impl Handle {
     /// Takes a flow back.
     pub async fn delete_flow(&self, request: DeleteFlow) -> Result<DeleteAnswer, HandleError> {
         self.call(|reply| Command::DeleteFlow(request, reply)).await
+    }
+
+    /// The raw entries of a table that were declared, by name, without counters.
+    pub fn entries(&self, switch: &str, table: &str) -> Result<Vec<EntryView>, HandleError> {
+        self.shared.entries(switch, table)
+    }
+
+    /// One raw entry with its live counters; they are left out when the switch does not answer.
+    pub async fn entry_with_counters(
+        &self,
+        switch: &str,
+        table: &str,
+        name: &str,
+    ) -> Result<EntryView, HandleError> {
+        self.shared
+            .raw_entry_with_counters(switch, table, name)
+            .await
+    }
+
+    /// Declares a raw entry. Saying the same again changes nothing.
+    pub async fn put_entry(&self, request: PutEntry) -> Result<PutEntryAnswer, HandleError> {
+        self.call(|reply| Command::PutEntry(request, reply)).await
+    }
+
+    /// Takes a raw entry back.
+    pub async fn delete_entry(&self, request: DeleteEntry) -> Result<DeleteAnswer, HandleError> {
+        self.call(|reply| Command::DeleteEntry(request, reply))
+            .await
     }
 
     /// Declares a link up or down.

@@ -17,6 +17,7 @@ pub mod object;
 pub mod paths;
 pub mod problem;
 pub mod quantity;
+pub mod raw;
 mod reconcile;
 pub mod southbound;
 pub mod spec;

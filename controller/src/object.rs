@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// All flows.
 pub(crate) const FLOWS: &str = "/flows/";
+/// Raw table entries.
+pub(crate) const ENTRIES: &str = "/entries/";
 /// Declared states of links.
 pub(crate) const LINKS: &str = "/links/";
 /// The identity of this store, made when it was new.
@@ -41,6 +43,18 @@ pub(crate) fn flow_key(switch: &str, name: &str) -> String {
 /// Switch and name of a flow's key.
 pub(crate) fn parse_flow_key(key: &str) -> Option<(&str, &str)> {
     key.strip_prefix(FLOWS)?.split_once('/')
+}
+
+/// The key of a raw table entry.
+pub(crate) fn entry_key(switch: &str, table: &str, name: &str) -> String {
+    format!("{ENTRIES}{switch}/{table}/{name}")
+}
+
+/// Switch, table and name of a raw table entry's key.
+pub(crate) fn parse_entry_key(key: &str) -> Option<(&str, &str, &str)> {
+    let (switch, rest) = key.strip_prefix(ENTRIES)?.split_once('/')?;
+    let (table, name) = rest.rsplit_once('/')?;
+    Some((switch, table, name))
 }
 
 /// The key of a link's declared state.

@@ -1,6 +1,7 @@
 //! The handlers, one file for each resource.
 
 pub(crate) mod diff;
+pub(crate) mod entries;
 pub(crate) mod flows;
 pub(crate) mod health;
 pub(crate) mod hosts;

@@ -2,6 +2,7 @@
 
 mod any;
 mod diff;
+mod entries;
 mod flows;
 mod forwarding;
 mod lab;

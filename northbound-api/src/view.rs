@@ -1,6 +1,7 @@
 //! What answers look like. Names and numbers of the pipeline become texts here; nothing is decided.
 
 mod diff;
+mod entry;
 mod flow;
 mod pipeline;
 
@@ -16,6 +17,7 @@ use weft_controller::status::{
 use crate::list::Item;
 
 pub(crate) use diff::{DiffCounts, Repair, SwitchDiff};
+pub(crate) use entry::{EntryBody, TableEntry};
 pub(crate) use flow::{Diff, Flow, FlowBody, Names};
 pub(crate) use pipeline::Pipeline;
 

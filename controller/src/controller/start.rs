@@ -232,6 +232,7 @@ fn initial_state(model: &Model) -> State {
             .keys()
             .map(|name| (name.clone(), BTreeMap::new()))
             .collect(),
+        entries: BTreeMap::new(),
         boot_ids: BTreeMap::new(),
         graph: Arc::new(Graph::new(model)),
     }

@@ -1,6 +1,7 @@
 //! The one writer: takes commands and observations in turn, stores, compiles, and posts the result to the switches.
 
 mod audit;
+mod entries;
 mod flows;
 mod links;
 
@@ -112,10 +113,14 @@ impl Writer {
     /// Reads what was declared before this process, and checks that the fabric compiles.
     pub(super) async fn load(&mut self) -> Result<(), StartError> {
         let flows = self.store.list(ListQuery::prefix(object::FLOWS)).await?;
+        let entries = self.store.list(ListQuery::prefix(object::ENTRIES)).await?;
         let links = self.store.list(ListQuery::prefix(object::LINKS)).await?;
-        let revision = flows.revision.max(links.revision);
+        let revision = flows.revision.max(entries.revision).max(links.revision);
         for record in &flows.records {
             self.load_flow(record);
+        }
+        for record in &entries.records {
+            self.load_entry(record);
         }
         for record in &links.records {
             self.load_link(record);
@@ -165,6 +170,12 @@ impl Writer {
             }
             Command::DeleteFlow(request, reply) => {
                 let _ = reply.send(self.delete_flow(request).await);
+            }
+            Command::PutEntry(request, reply) => {
+                let _ = reply.send(self.put_entry(request).await);
+            }
+            Command::DeleteEntry(request, reply) => {
+                let _ = reply.send(self.delete_entry(request).await);
             }
             Command::Wanted(switch, reply) => {
                 let _ = reply.send(self.wanted(&switch));

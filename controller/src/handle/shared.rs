@@ -11,7 +11,7 @@ use weft_proto::node::v1::node_client::NodeClient;
 use weft_proto::schema::Schema;
 use weft_proto::vocab::{DeviceId, EntryKey};
 
-use super::{Command, FlowFilter, HandleError};
+use super::{Command, FlowFilter, HandleError, RawEntry};
 use crate::audit::{self, SwitchDiff, Wanted};
 use crate::flow::{CompiledFlow, FlowSpec};
 use crate::graph::Graph;
@@ -59,6 +59,8 @@ pub(crate) struct State {
     pub(crate) links: BTreeMap<String, LinkView>,
     pub(crate) ports: BTreeMap<String, BTreeMap<u32, PortView>>,
     pub(crate) flows: BTreeMap<String, BTreeMap<String, Arc<Flow>>>,
+    /// Raw entries by switch, then by table and name.
+    pub(crate) entries: BTreeMap<String, BTreeMap<(String, String), Arc<RawEntry>>>,
     pub(crate) boot_ids: BTreeMap<String, String>,
     /// The topology with links as they are, declared and observed.
     pub(crate) graph: Arc<Graph>,
@@ -99,7 +101,7 @@ impl Shared {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn entry(&self, switch: &str) -> Result<&SwitchEntry, HandleError> {
+    pub(crate) fn entry(&self, switch: &str) -> Result<&SwitchEntry, HandleError> {
         self.switches
             .get(switch)
             .ok_or_else(|| HandleError::NotFound {
@@ -385,18 +387,41 @@ impl Shared {
 
 /// A flow with its phase, computed from what its switch has reported.
 pub(crate) fn flow_view(switch: &str, name: &str, flow: &Flow, status: &SwitchStatus) -> FlowView {
-    let misfit = flow.misfit.iter().map(|detail| rejected(detail.clone()));
-    let refused = flow
-        .compiled
+    FlowView {
+        switch: switch.to_owned(),
+        name: name.to_owned(),
+        revision: flow.revision,
+        owner: flow.owner.clone(),
+        spec: flow.compiled.normalised.clone(),
+        entries: flow.compiled.entries.clone(),
+        groups: flow.compiled.groups.clone(),
+        status: object_status(
+            flow.revision,
+            flow.misfit.as_deref(),
+            &flow.compiled,
+            status,
+        ),
+    }
+}
+
+/// How far an object has come, from what its switch has reported.
+pub(crate) fn object_status(
+    revision: Revision,
+    misfit: Option<&str>,
+    compiled: &CompiledFlow,
+    status: &SwitchStatus,
+) -> FlowStatus {
+    let misfit = misfit.map(|detail| rejected(detail.to_owned()));
+    let refused = compiled
         .entries
         .iter()
         .filter_map(|entry| rejection(status, &entry.key));
-    let rejections: Vec<Condition> = misfit.chain(refused).collect();
+    let rejections: Vec<Condition> = misfit.into_iter().chain(refused).collect();
     let phase = if !rejections.is_empty() {
         Phase::Rejected
-    } else if status.observed_revision >= flow.revision {
+    } else if status.observed_revision >= revision {
         Phase::Realized
-    } else if status.connected && status.writing_revision >= flow.revision {
+    } else if status.connected && status.writing_revision >= revision {
         Phase::Programmed
     } else {
         Phase::Accepted
@@ -407,22 +432,13 @@ pub(crate) fn flow_view(switch: &str, name: &str, flow: &Flow, status: &SwitchSt
         detail: String::new(),
     }];
     conditions.extend(rejections);
-    FlowView {
-        switch: switch.to_owned(),
-        name: name.to_owned(),
-        revision: flow.revision,
-        owner: flow.owner.clone(),
-        spec: flow.compiled.normalised.clone(),
-        entries: flow.compiled.entries.clone(),
-        groups: flow.compiled.groups.clone(),
-        status: FlowStatus {
-            phase,
-            desired_revision: flow.revision,
-            observed_revision: status.observed_revision,
-            conditions,
-            warnings: flow.compiled.warnings.clone(),
-            counters: None,
-        },
+    FlowStatus {
+        phase,
+        desired_revision: revision,
+        observed_revision: status.observed_revision,
+        conditions,
+        warnings: compiled.warnings.clone(),
+        counters: None,
     }
 }
 

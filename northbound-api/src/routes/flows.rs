@@ -11,7 +11,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use weft_controller::flow::FlowSpec;
 use weft_controller::handle::{
-    DeleteFlow, FlowFilter, HandleError, IfMatch, PutFlow, WriteContext, WriteOutcome,
+    DeleteAnswer, DeleteFlow, FlowFilter, HandleError, IfMatch, PutFlow, WriteContext, WriteOutcome,
 };
 use weft_controller::object::is_name;
 use weft_controller::problem::{Code, FieldError};
@@ -228,6 +228,16 @@ pub(crate) async fn delete(call: Call, Path((switch, flow)): Path<(String, Strin
         context,
     };
     let deleted = call.handle.delete_flow(request).await?;
+    removed(&call, &switch, deleted, dry_run).await
+}
+
+/// Answers a deletion.
+pub(crate) async fn removed(
+    call: &Call,
+    switch: &str,
+    deleted: DeleteAnswer,
+    dry_run: bool,
+) -> Answer {
     let removal = Removal {
         revision: deleted.revision.to_string(),
         diff: deleted.diff.into(),
@@ -235,8 +245,8 @@ pub(crate) async fn delete(call: Call, Path((switch, flow)): Path<(String, Strin
     if dry_run {
         return Ok(Json(removal).into_response());
     }
-    let waited = wait(&call, &switch, deleted.revision).await?;
-    let mut response = if call.handle.switch(&switch)?.status.connected {
+    let waited = wait(call, switch, deleted.revision).await?;
+    let mut response = if call.handle.switch(switch)?.status.connected {
         StatusCode::NO_CONTENT.into_response()
     } else {
         (StatusCode::ACCEPTED, Json(removal)).into_response()
@@ -304,7 +314,7 @@ async fn write(
 }
 
 /// Waits for a switch as long as the request prefers; the header that says so, if it does.
-async fn wait(
+pub(crate) async fn wait(
     call: &Call,
     switch: &str,
     revision: Revision,
@@ -338,14 +348,14 @@ fn answer(
     })
 }
 
-fn tagged(mut response: Response, revision: Revision) -> Response {
+pub(crate) fn tagged(mut response: Response, revision: Revision) -> Response {
     if let Ok(tag) = etag(revision) {
         response.headers_mut().insert(header::ETAG, tag);
     }
     response
 }
 
-fn check_name(name: &str) -> Result<(), Problem> {
+pub(crate) fn check_name(name: &str) -> Result<(), Problem> {
     if is_name(name) {
         return Ok(());
     }

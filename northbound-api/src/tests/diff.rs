@@ -144,14 +144,14 @@ async fn edits_of_a_client_beside_us_are_found_and_repaired() {
     let missing = &found["missing"][0];
     assert_eq!(
         (
-            &missing["flow"],
+            &missing["name"],
             &missing["owner"],
             &missing["entry"]["match"]["ipv4_dst"]
         ),
         (&json!("a"), &json!("flow"), &json!("10.0.0.1"))
     );
     let modified = &found["modified"][0];
-    assert_eq!(modified["flow"], "b");
+    assert_eq!(modified["name"], "b");
     assert_ne!(
         modified["entry"]["action"],
         modified["held"]["entry"]["action"]

@@ -62,11 +62,11 @@ struct Place {
     /// What the switch holds instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     held: Option<Held>,
-    /// `fabric`, `flow` or `foreign`.
+    /// `fabric`, `flow`, `entry` or `foreign`.
     owner: &'static str,
-    /// The flow.
+    /// The name of the flow; of the entry, `table/name`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    flow: Option<String>,
+    name: Option<String>,
 }
 
 /// What a switch holds in a place where something else is wanted.
@@ -134,16 +134,18 @@ impl Place {
             let (entry, group) = words(held, names);
             Held { entry, group }
         });
+        let is_entry = finding.name.as_ref().is_some_and(|name| name.contains('/'));
         Self {
             entry,
             group,
             held,
             owner: match finding.owner.map(|tag| tag.owner) {
                 Some(Owner::Fabric) => "fabric",
+                Some(Owner::Flow) if is_entry => "entry",
                 Some(Owner::Flow) => "flow",
                 None => "foreign",
             },
-            flow: finding.name,
+            name: finding.name,
         }
     }
 }

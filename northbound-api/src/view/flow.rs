@@ -13,7 +13,7 @@ use utoipa::{PartialSchema, ToSchema};
 use weft_controller::flow::text::{Form, Pattern, Ports, print};
 use weft_controller::handle::{self, Handle, HandleError};
 use weft_controller::quantity::TimeSpan;
-use weft_controller::status::{FlowView, Phase};
+use weft_controller::status::{self, FlowView, Phase};
 use weft_proto::schema::Schema;
 use weft_proto::vocab::{self, ActionCall, MulticastGroup, PortNo, TableAction, TableEntry};
 
@@ -56,7 +56,7 @@ pub(crate) struct Flow {
 /// How far a flow has come.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct FlowStatus {
+pub(crate) struct FlowStatus {
     /// `accepted`: stored; `programmed`: being written; `realized`: the switch forwards by it; `rejected`.
     #[schema(value_type = String)]
     phase: Phase,
@@ -236,7 +236,6 @@ impl Flow {
 
     pub(crate) fn new(view: FlowView, names: &Names) -> Self {
         let entries = view.entries.into_iter();
-        let status = view.status;
         Self {
             name: view.name,
             switch: view.switch,
@@ -248,15 +247,7 @@ impl Flow {
             owner: view.owner,
             entries: entries.filter_map(|entry| names.entry(entry)).collect(),
             groups: view.groups.iter().map(|group| names.group(group)).collect(),
-            status: FlowStatus {
-                phase: status.phase,
-                desired_revision: status.desired_revision.to_string(),
-                observed_revision: status.observed_revision.to_string(),
-                conditions: status.conditions.into_iter().map(Condition::from).collect(),
-                warnings: status.warnings,
-                packets: status.counters.map(|counters| counters.packets),
-                bytes: status.counters.map(|counters| counters.bytes),
-            },
+            status: FlowStatus::from(view.status),
             diff: None,
         }
     }
@@ -264,6 +255,20 @@ impl Flow {
     pub(crate) fn with_diff(mut self, diff: Option<Diff>) -> Self {
         self.diff = diff;
         self
+    }
+}
+
+impl From<status::FlowStatus> for FlowStatus {
+    fn from(status: status::FlowStatus) -> Self {
+        Self {
+            phase: status.phase,
+            desired_revision: status.desired_revision.to_string(),
+            observed_revision: status.observed_revision.to_string(),
+            conditions: status.conditions.into_iter().map(Condition::from).collect(),
+            warnings: status.warnings,
+            packets: status.counters.map(|counters| counters.packets),
+            bytes: status.counters.map(|counters| counters.bytes),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Writer;
 use crate::audit::Wanted;
 use crate::compile::Fabric;
-use crate::handle::HandleError;
+use crate::handle::{HandleError, full_name};
 use crate::reconcile::{Reconciler, flow_metadata};
 
 impl Writer {
@@ -33,6 +33,11 @@ impl Writer {
         for (name, flow) in state.flows.get(switch).into_iter().flatten() {
             core.set_flow(name, Some(flow.compiled.clone()));
             names.insert(flow_metadata(switch, name), name.clone());
+        }
+        for ((table, name), raw) in state.entries.get(switch).into_iter().flatten() {
+            let full = full_name(table, name);
+            core.set_flow(&full, Some(raw.compiled.clone()));
+            names.insert(flow_metadata(switch, &full), full);
         }
         Ok(Wanted {
             revision: state.revision,

@@ -174,21 +174,26 @@ impl Writer {
         name: &str,
         compiled: &CompiledFlow,
     ) -> Result<(), HandleError> {
-        let Some(keys) = self.keys.get(switch) else {
+        let mut entries = compiled.entries.iter();
+        entries.try_for_each(|entry| self.check_key(switch, name, &entry.key))
+    }
+
+    /// Refuses a place that something else on the switch has already.
+    pub(super) fn check_key(
+        &self,
+        switch: &str,
+        name: &str,
+        key: &EntryKey,
+    ) -> Result<(), HandleError> {
+        let known = self.keys.get(switch).and_then(|keys| keys.get(key));
+        let Some(other) = known.filter(|other| *other != name) else {
             return Ok(());
         };
-        for entry in &compiled.entries {
-            if let Some(other) = keys.get(&entry.key)
-                && other != name
-            {
-                let detail = format!("flow {other} of {switch} has the same match and priority");
-                return Err(HandleError::Conflict {
-                    detail,
-                    with: other.clone(),
-                });
-            }
-        }
-        Ok(())
+        let kind = if other.contains('/') { "entry" } else { "flow" };
+        Err(HandleError::Conflict {
+            detail: format!("{kind} {other} of {switch} has the same match and priority"),
+            with: other.clone(),
+        })
     }
 
     async fn store_flow(
@@ -222,7 +227,7 @@ impl Writer {
         .await
     }
 
-    async fn commit(&mut self, txn: Txn) -> Result<Revision, HandleError> {
+    pub(super) async fn commit(&mut self, txn: Txn) -> Result<Revision, HandleError> {
         match self.store.txn(txn).await? {
             TxnOutcome::Committed { revision } => {
                 self.forget_history(revision).await;
@@ -231,13 +236,13 @@ impl Writer {
             // Somebody else writes this store: take in what they wrote, and let the caller decide again.
             TxnOutcome::Conflict { key, current } => {
                 let revision = current.as_ref().map(|record| record.modified);
-                match (&current, object::parse_flow_key(&key)) {
-                    (Some(record), _) => self.load_flow(record),
-                    (None, Some((switch, name))) => {
-                        let (switch, name) = (switch.to_owned(), name.to_owned());
-                        self.install_flow(&switch, &name, None);
-                    }
-                    (None, None) => {}
+                if let Some(record) = &current {
+                    self.load_flow(record);
+                    self.load_entry(record);
+                } else if let Some((switch, name)) = object::parse_flow_key(&key) {
+                    self.install_flow(switch, name, None);
+                } else if let Some((switch, table, name)) = object::parse_entry_key(&key) {
+                    self.install_entry(switch, table, name, None, Revision::default());
                 }
                 Err(HandleError::PreconditionFailed { current: revision })
             }
@@ -288,18 +293,18 @@ impl Writer {
     }
 }
 
-fn no_switch(name: &str) -> HandleError {
+pub(super) fn no_switch(name: &str) -> HandleError {
     HandleError::NotFound {
         kind: "switch",
         name: name.to_owned(),
     }
 }
 
-fn by_key(entries: &[TableEntry]) -> BTreeMap<&EntryKey, &TableEntry> {
+pub(super) fn by_key(entries: &[TableEntry]) -> BTreeMap<&EntryKey, &TableEntry> {
     entries.iter().map(|entry| (&entry.key, entry)).collect()
 }
 
-fn diff(
+pub(super) fn diff(
     before: &BTreeMap<&EntryKey, &TableEntry>,
     after: &BTreeMap<&EntryKey, &TableEntry>,
 ) -> Diff {
