@@ -19,6 +19,7 @@ const ETHERTYPE_TAGS: [u16; 3] = [0x8100, 0x88a8, 0x9100];
 const ETHERTYPE_MPLS: [u16; 2] = [0x8847, 0x8848];
 const PROTO_TCP: u8 = 6;
 const PROTO_UDP: u8 = 17;
+const UDP_CHECKSUM_OFFSET: u16 = 6;
 /// IPv6 extension headers that a packet may have before its transport header.
 const MAX_EXTENSIONS: usize = 8;
 /// Tags and labels together.
@@ -105,9 +106,9 @@ pub fn finish_checksum(packet: &mut Packet) {
         return;
     }
     let sum = checksum::sum_parts(&packet.head()[start..], packet.tail());
-    // Zero would mean that UDP has no checksum; for other protocols both zeros are one number.
+    // Zero would mean that UDP has no checksum (RFC 768); for the others it is what an incremental update gives too.
     let checksum = match checksum::finish(sum) {
-        0 => 0xffff,
+        0 if vnet.csum_offset == UDP_CHECKSUM_OFFSET => 0xffff,
         checksum => checksum,
     };
     packet.head_mut()[field..field + 2].copy_from_slice(&checksum.to_be_bytes());
