@@ -18,15 +18,16 @@
     reason = "keys are cut to words on purpose, and widths are at most 128"
 )]
 
+mod buckets;
+
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry as Place;
 use weft_proto::vocab::{EntryKey, FieldMatch, MatchKind, TableEntry};
 
+use self::buckets::{Bucket, Buckets};
 use crate::bits::{max_value, mix};
 use crate::selector::Group;
 use crate::state::Counter;
@@ -272,15 +273,7 @@ struct Tuple {
     rank: i32,
     /// How many entries have each rank.
     ranks: BTreeMap<i32, usize>,
-    buckets: HashTable<Bucket>,
-}
-
-/// Entries with equal values under their tuple's mask, by falling rank, then rising key.
-#[derive(Clone, Debug)]
-struct Bucket {
-    hash: u64,
-    first: Arc<Installed>,
-    rest: Vec<Arc<Installed>>,
+    buckets: Buckets,
 }
 
 impl Index {
@@ -342,7 +335,7 @@ impl Index {
         let hash = hash(&key.value, &tuple.mask);
         let bucket = tuple
             .buckets
-            .find(hash, |b| b.first.key.value == key.value)?;
+            .find(hash, |first| first.key.value == key.value)?;
         bucket.iter().find(|found| found.entry.key == *entry)
     }
 
@@ -357,7 +350,7 @@ impl Index {
                 mask: entry.key.mask.clone(),
                 rank: entry.key.rank,
                 ranks: BTreeMap::new(),
-                buckets: HashTable::new(),
+                buckets: Buckets::new(),
             }));
             self.tuples.len() - 1
         });
@@ -365,18 +358,7 @@ impl Index {
         let rank = entry.key.rank;
         let fields = fields(&entry.entry.key);
         let hash = hash(&entry.key.value, &tuple.mask);
-        let same = |bucket: &Bucket| bucket.first.key.value == entry.key.value;
-        let added = match tuple.buckets.entry(hash, same, |bucket| bucket.hash) {
-            Place::Vacant(place) => {
-                place.insert(Bucket {
-                    hash,
-                    first: entry,
-                    rest: Vec::new(),
-                });
-                true
-            }
-            Place::Occupied(mut place) => place.get_mut().put(entry),
-        };
+        let added = tuple.buckets.put(hash, entry);
         if added {
             *tuple.ranks.entry(rank).or_default() += 1;
             self.count += 1;
@@ -394,15 +376,7 @@ impl Index {
             .position(|tuple| tuple.mask == key.mask)?;
         let tuple = Arc::make_mut(&mut self.tuples[at]);
         let hash = hash(&key.value, &tuple.mask);
-        let same = |bucket: &Bucket| bucket.first.key.value == key.value;
-        let mut place = tuple.buckets.find_entry(hash, same).ok()?;
-        let removed = match place.get_mut().remove(entry)? {
-            Ok(removed) => removed,
-            Err(last) => {
-                place.remove();
-                last
-            }
-        };
+        let removed = tuple.buckets.remove(hash, &key.value, entry)?;
         self.count -= 1;
         tuple.forget(removed.key.rank);
         if tuple.buckets.is_empty() {
@@ -444,9 +418,8 @@ impl Tuple {
     #[inline]
     fn find(&self, key: &[u64]) -> Option<&Bucket> {
         let hash = hash(key, &self.mask);
-        self.buckets.find(hash, |bucket| {
-            bucket.hash == hash && equal_under(key, &self.mask, &bucket.first.key.value)
-        })
+        self.buckets
+            .find(hash, |first| equal_under(key, &self.mask, &first.key.value))
     }
 
     /// An entry with this rank is gone.
@@ -461,47 +434,6 @@ impl Tuple {
             .ranks
             .last_key_value()
             .map_or(i32::MIN, |(rank, _)| *rank);
-    }
-}
-
-impl Bucket {
-    fn iter(&self) -> impl Iterator<Item = &Arc<Installed>> {
-        std::iter::once(&self.first).chain(&self.rest)
-    }
-
-    /// Whether the entry is new and did not replace one.
-    fn put(&mut self, entry: Arc<Installed>) -> bool {
-        let same = |found: &Arc<Installed>| found.entry.key == entry.entry.key;
-        if same(&self.first) {
-            self.first = entry;
-            return false;
-        }
-        if let Some(found) = self.rest.iter_mut().find(|found| same(found)) {
-            *found = entry;
-            return false;
-        }
-        let mut all = std::mem::take(&mut self.rest);
-        let at = all.partition_point(|found| found.precedes(&entry));
-        if entry.precedes(&self.first) {
-            all.insert(0, std::mem::replace(&mut self.first, entry));
-        } else {
-            all.insert(at, entry);
-        }
-        self.rest = all;
-        true
-    }
-
-    /// The entry that was removed; as an error where it is the last one and the bucket must go.
-    fn remove(&mut self, key: &EntryKey) -> Option<Result<Arc<Installed>, Arc<Installed>>> {
-        if self.first.entry.key == *key {
-            if self.rest.is_empty() {
-                return Some(Err(self.first.clone()));
-            }
-            let next = self.rest.remove(0);
-            return Some(Ok(std::mem::replace(&mut self.first, next)));
-        }
-        let at = self.rest.iter().position(|found| found.entry.key == *key)?;
-        Some(Ok(self.rest.remove(at)))
     }
 }
 
