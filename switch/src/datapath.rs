@@ -10,8 +10,10 @@
 
 use weft_proto::vocab::{DeviceId, PortNo, Replica};
 
+use crate::checksum;
 use crate::drops::DropReason;
-use crate::interp::{Frame, Machine, Verdict};
+use crate::interp::{Frame, Machine, Rejected, Verdict};
+use crate::limit::Buckets;
 use crate::observe::{Observer, Quiet};
 use crate::packet::{Packet, Pool};
 use crate::parser;
@@ -55,12 +57,17 @@ pub struct Scratch<O = Quiet> {
     pub pool: Pool,
     /// How the last packet counts.
     pub(crate) counted: Counted,
+    /// How each packet that left counts, where they are others than the one that came.
+    pub(crate) sent: Vec<Counted>,
     frame: Frame,
     /// The frame as ingress left it, while copies are made.
     saved: Frame,
     key: Vec<u64>,
     copies: Vec<Replica>,
     punts: Vec<Vec<(u32, u128)>>,
+    buckets: Buckets,
+    /// Frames that one copy became.
+    frames: Vec<Packet>,
     /// Told of each step.
     pub(crate) observer: O,
 }
@@ -77,11 +84,14 @@ impl<O> Scratch<O> {
         Self {
             pool: Pool::default(),
             counted: Counted::default(),
+            sent: Vec::new(),
             frame: Frame::default(),
             saved: Frame::default(),
             key: Vec::new(),
             copies: Vec::new(),
             punts: Vec::new(),
+            buckets: Buckets::default(),
+            frames: Vec::new(),
             observer,
         }
     }
@@ -135,23 +145,32 @@ impl Datapath {
         now: Nanos,
         out: &mut Vec<Emit>,
     ) {
+        cx.sent.clear();
         match self.ingress(cx, in_port, metadata, &mut packet, now) {
             Err(reason) => {
                 cx.observer.dropped(reason);
                 cx.pool.recycle(packet);
                 out.push(Emit::Dropped { reason });
             }
-            Ok((verdict, counted)) => {
+            Ok(mut decided) => {
                 for metadata in cx.punts.drain(..) {
                     cx.observer.punted();
                     let packet = cx.pool.copy(&packet);
                     out.push(Emit::PacketIn { metadata, packet });
                 }
-                if let Some(reason) = self.copies(cx, in_port, verdict) {
+                if let Some(rejected) = decided.rejected {
+                    cx.observer.dropped(rejected.reason);
+                    out.push(Emit::Dropped {
+                        reason: rejected.reason,
+                    });
+                    packet = self.quote(cx, in_port, packet, rejected);
+                    decided.counted = Counted::of(&packet, 0);
+                }
+                if let Some(reason) = self.copies(cx, in_port, decided.verdict) {
                     cx.observer.dropped(reason);
                     out.push(Emit::Dropped { reason });
                 }
-                self.leave(cx, packet, counted, now, out);
+                self.leave(cx, packet, &decided, now, out);
             }
         }
     }
@@ -164,10 +183,10 @@ impl Datapath {
         metadata: &[(u32, u128)],
         packet: &mut Packet,
         now: Nanos,
-    ) -> Result<(Verdict, Counted), DropReason> {
+    ) -> Result<Decided, DropReason> {
         let program = self.state.program();
         let std = &program.layout.std;
-        let is_l2 = self.ports.get(in_port).is_none_or(|port| port.is_l2);
+        let is_l2 = self.is_l2(in_port);
         segment::validate(packet, is_l2)?;
         let frame = &mut cx.frame;
         frame.reset(program);
@@ -185,12 +204,8 @@ impl Datapath {
         parser::parse(program, frame, packet.head())?;
         frame.received = frame.valid;
         cx.observer.parsed(program, &frame.arena, frame.valid);
-        let segments = u64::from(packet.segments());
-        let uncounted = frame.header_bytes(&program.layout, program.uncounted) as u64;
-        let counted = Counted {
-            packets: segments,
-            bytes: packet.wire_bytes() - (segments * uncounted).min(packet.wire_bytes()),
-        };
+        let uncounted = frame.header_bytes(&program.layout, program.uncounted);
+        let counted = Counted::of(packet, uncounted);
         cx.counted = counted;
         let mut machine = self.machine(cx, counted, now);
         machine.run(&program.ingress);
@@ -200,7 +215,39 @@ impl Datapath {
             }
             verdict => verdict,
         };
-        Ok((verdict, counted))
+        Ok(Decided {
+            verdict,
+            counted,
+            rejected: machine.rejected,
+            fragment: machine.fragment.map(|size| size as usize),
+        })
+    }
+
+    /// Bytes in front of the customer's frame, as it leaves.
+    fn uncounted(&self, frame: &Frame) -> usize {
+        let program = self.state.program();
+        frame.header_bytes(&program.layout, program.uncounted & program.emitted)
+    }
+
+    fn is_l2(&self, port: PortNo) -> bool {
+        self.ports.get(port).is_none_or(|port| port.is_l2)
+    }
+
+    /// Cuts a rejected packet to what the new one quotes, and finishes the new one's checksums.
+    fn quote<O: Observer>(
+        &self,
+        cx: &mut Scratch<O>,
+        in_port: PortNo,
+        packet: Packet,
+        rejected: Rejected,
+    ) -> Packet {
+        let is_l2 = self.is_l2(in_port);
+        let mut packet = segment::first(packet, is_l2, &mut cx.pool);
+        packet.truncate(rejected.keep);
+        let from = cx.frame.consumed.min(packet.head().len());
+        let sum = checksum::sum_parts(&packet.head()[from..], packet.tail());
+        cx.frame.add_payload(self.state.program(), sum);
+        packet
     }
 
     /// Lists the copies that a verdict makes, or says why there is none. A packet that only the controller gets is not
@@ -239,7 +286,7 @@ impl Datapath {
         &self,
         cx: &mut Scratch<O>,
         packet: Packet,
-        counted: Counted,
+        decided: &Decided,
         now: Nanos,
         out: &mut Vec<Emit>,
     ) {
@@ -254,10 +301,10 @@ impl Datapath {
         for index in 0..others {
             let copy = cx.pool.copy(&packet);
             let replica = cx.copies[index];
-            out.push(self.egress(cx, replica, copy, counted, now));
+            self.egress(cx, replica, copy, decided, now, out);
             cx.frame.copy_from(&cx.saved);
         }
-        out.push(self.egress(cx, last, packet, counted, now));
+        self.egress(cx, last, packet, decided, now, out);
     }
 
     /// Runs egress over one copy and puts it together.
@@ -266,38 +313,59 @@ impl Datapath {
         cx: &mut Scratch<O>,
         replica: Replica,
         mut packet: Packet,
-        counted: Counted,
+        decided: &Decided,
         now: Nanos,
-    ) -> Emit {
+        out: &mut Vec<Emit>,
+    ) {
+        let port = replica.port;
         let frame = &cx.frame;
-        cx.observer.copied(replica.port, &frame.arena, frame.valid);
-        match self.finish(cx, replica, &mut packet, counted, now) {
-            Ok(()) if replica.port == PortNo::CPU => {
+        cx.observer.copied(port, &frame.arena, frame.valid);
+        match self.finish(cx, replica, &mut packet, decided, now) {
+            Ok(None) if port == PortNo::CPU => {
                 let fields = self.state.program().packet_in.iter();
                 let values = fields.map(|slot| slot.read(&cx.frame.arena));
                 let metadata = (1..).zip(values).collect();
-                Emit::PacketIn { metadata, packet }
+                out.push(Emit::PacketIn { metadata, packet });
             }
-            Ok(()) => Emit::Port {
-                port: replica.port,
-                packet,
-            },
+            Ok(None) => {
+                if decided.rejected.is_some() || decided.fragment.is_some() {
+                    cx.sent
+                        .push(Counted::of(&packet, self.uncounted(&cx.frame)));
+                }
+                out.push(Emit::Port { port, packet });
+            }
+            Ok(Some(size)) => {
+                let is_l2 = self.is_l2(port);
+                let Scratch { pool, frames, .. } = cx;
+                if segment::fragment(packet, is_l2, size, pool, frames) {
+                    let uncounted = self.uncounted(&cx.frame);
+                    for packet in cx.frames.drain(..) {
+                        cx.sent.push(Counted::of(&packet, uncounted));
+                        out.push(Emit::Port { port, packet });
+                    }
+                } else {
+                    let reason = DropReason::MTU;
+                    cx.observer.dropped(reason);
+                    out.push(Emit::Dropped { reason });
+                }
+            }
             Err(reason) => {
                 cx.observer.dropped(reason);
                 cx.pool.recycle(packet);
-                Emit::Dropped { reason }
+                out.push(Emit::Dropped { reason });
             }
         }
     }
 
+    /// Runs egress and puts the headers back; returns the size to fragment to, where the packet is larger.
     fn finish<O: Observer>(
         &self,
         cx: &mut Scratch<O>,
         replica: Replica,
         packet: &mut Packet,
-        counted: Counted,
+        decided: &Decided,
         now: Nanos,
-    ) -> Result<(), DropReason> {
+    ) -> Result<Option<usize>, DropReason> {
         let program = self.state.program();
         let (mtu, is_l2) = match self.ports.get(replica.port) {
             Some(port) if !port.up => return Err(DropReason::PORT_DOWN),
@@ -311,7 +379,7 @@ impl Datapath {
             std.egress_port.write(arena, replica.port.0.into());
             std.instance.write(arena, replica.instance.into());
             std.egress_l3.write(arena, (!is_l2).into());
-            let mut machine = self.machine(cx, counted, now);
+            let mut machine = self.machine(cx, decided.counted, now);
             machine.run(&program.egress);
             if let Verdict::Drop(reason) = machine.verdict {
                 return Err(reason);
@@ -321,10 +389,13 @@ impl Datapath {
         let emitted = frame.header_bytes(&program.layout, program.emitted);
         let below_ip = frame.header_bytes(&program.layout, program.emitted & program.below_ip);
         let largest = packet.largest_segment() + emitted - frame.consumed;
-        if largest - below_ip > mtu {
+        let size = largest - below_ip;
+        let cut = decided.fragment.filter(|&cut| size > cut);
+        if cut.unwrap_or(size) > mtu {
             return Err(DropReason::MTU);
         }
-        deparse(program, frame, packet, emitted)
+        deparse(program, frame, packet, emitted)?;
+        Ok(cut)
     }
 
     fn machine<'a, O: Observer>(
@@ -346,6 +417,10 @@ impl Datapath {
             bytes: counted.bytes,
             punts: &mut cx.punts,
             observer: &mut cx.observer,
+            device: self.device,
+            buckets: &mut cx.buckets,
+            rejected: None,
+            fragment: None,
         }
     }
 }
@@ -357,6 +432,28 @@ pub(crate) struct Counted {
     pub(crate) packets: u64,
     /// Their bytes, without headers that do not count.
     pub(crate) bytes: u64,
+}
+
+impl Counted {
+    /// All wire segments of a packet, each without so many bytes.
+    fn of(packet: &Packet, uncounted: usize) -> Self {
+        let packets = u64::from(packet.segments());
+        let bytes = packet.wire_bytes();
+        Self {
+            packets,
+            bytes: bytes - (packets * uncounted as u64).min(bytes),
+        }
+    }
+}
+
+/// What ingress decided.
+#[derive(Clone, Copy, Debug)]
+struct Decided {
+    verdict: Verdict,
+    counted: Counted,
+    rejected: Option<Rejected>,
+    /// Largest IPv4 packet that leaves whole.
+    fragment: Option<usize>,
 }
 
 /// Puts the valid headers, `emitted` bytes in all, in front of the payload.

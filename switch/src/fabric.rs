@@ -6,7 +6,7 @@
 //! header for the edge where the packet leaves; between them switches look at a label only.
 //!
 //! ```text
-//!            ┌ host port ─ acl_in ─ ARP answered · routed (routes, neighbors) ─┐
+//!            ┌ host port ─ acl_in ─ ARP, ND answered · routed (routes, neighbors) ┐
 //! port_in ─ flows                                                    bridged (fdb) · flooded (flood)
 //!            └ link port ─ my_label ─ taken off here ─────────────────────────┤        │
 //!                             └ passing through ───────────── node_paths ◂── encap     ▾
@@ -25,6 +25,8 @@ mod build;
 mod edge;
 mod flows;
 mod headers;
+mod icmp;
+mod route;
 mod stages;
 
 #[cfg(test)]
@@ -76,7 +78,7 @@ pub mod drops {
     pub const NOT_IP: &str = "not-ip";
     /// A packet from a layer-3 port for a port that needs an Ethernet header.
     pub const NO_ETHERNET: &str = "no-ethernet";
-    /// Sent to the gateway, but not IPv4.
+    /// Sent to the gateway, but not untagged IP, or from an address that no router forwards.
     pub const NOT_ROUTABLE: &str = "not-routable";
     /// No route to the destination.
     pub const NO_ROUTE: &str = "no-route";
@@ -86,6 +88,8 @@ pub mod drops {
     pub const NO_NEIGHBOR: &str = "no-neighbor";
     /// TTL or hop limit used up.
     pub const TTL_EXPIRED: &str = "ttl-expired";
+    /// A routed packet is larger than the MTU of the way to its next hop; the architecture's own name for it.
+    pub const TOO_BIG: &str = "mtu";
     /// To the gateway's own address, and nothing it answers.
     pub const TO_GATEWAY: &str = "to-gateway";
 }

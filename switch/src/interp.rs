@@ -5,12 +5,13 @@
     reason = "widths were checked when the program was made, and hashes are cut on purpose"
 )]
 
-use weft_proto::vocab::{MulticastGroupId, PortNo};
+use weft_proto::vocab::{DeviceId, MulticastGroupId, PortNo};
 
 use crate::bits::mix;
 use crate::checksum;
 use crate::drops::DropReason;
 use crate::ir::BinaryOp;
+use crate::limit::Buckets;
 use crate::observe::Observer;
 use crate::ports::PortSet;
 use crate::program::{
@@ -121,6 +122,17 @@ impl Frame {
         }
     }
 
+    /// Adds a payload's sum to the checksums of new headers that cover it.
+    pub(crate) fn add_payload(&mut self, program: &Program, sum: u64) {
+        for (index, checksum) in program.checksums.iter().enumerate() {
+            let header = 1 << checksum.header;
+            if checksum.payload && self.valid & header != 0 && self.received & header == 0 {
+                self.covered[index] += sum;
+                self.stale |= 1 << index;
+            }
+        }
+    }
+
     fn zero(&mut self, layout: &Layout, index: usize) {
         let header = &layout.headers[index];
         self.arena[header.at..header.at + header.fixed + header.max_var].fill(0);
@@ -159,6 +171,14 @@ impl Frame {
     }
 }
 
+/// What became of a packet that was rejected, and how much of it the new one carries.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rejected {
+    pub(crate) reason: DropReason,
+    /// Bytes of the received packet that are kept, all in all.
+    pub(crate) keep: usize,
+}
+
 /// Where a packet goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -187,6 +207,12 @@ pub(crate) struct Machine<'a, O> {
     /// Metadata of the copies for the controller, one after the other.
     pub(crate) punts: &'a mut Vec<Vec<(u32, u128)>>,
     pub(crate) observer: &'a mut O,
+    /// The switch, and what its ports have left for error messages.
+    pub(crate) device: DeviceId,
+    pub(crate) buckets: &'a mut Buckets,
+    pub(crate) rejected: Option<Rejected>,
+    /// Largest IPv4 packet that leaves whole.
+    pub(crate) fragment: Option<u32>,
 }
 
 /// Whether to go on.
@@ -360,6 +386,20 @@ impl<O: Observer> Machine<'_, O> {
                 Instr::Flood => self.verdict = Verdict::Flood,
                 Instr::Drop(reason) => self.verdict = Verdict::Drop(*reason),
                 Instr::ToController => self.punt(),
+                Instr::Reject {
+                    quote,
+                    gone,
+                    length,
+                    limit,
+                } => {
+                    let length = self.eval(length, args) as u32;
+                    if !self.reject(usize::from(*quote), *gone, length.min(*limit)) {
+                        return Flow::Exit;
+                    }
+                }
+                Instr::Fragment(size) => {
+                    self.fragment = Some(self.eval(size, args) as u32);
+                }
                 Instr::Exit => return Flow::Exit,
             }
         }
@@ -390,6 +430,43 @@ impl<O: Observer> Machine<'_, O> {
         let fields = self.program.packet_in.iter();
         let metadata = (1..).zip(fields.map(|slot| slot.read(arena))).collect();
         self.punts.push(metadata);
+    }
+
+    /// Makes headers payload again, and notes how much of it stays; false where there is no new packet.
+    fn reject(&mut self, quote: usize, gone: u128, length: u32) -> bool {
+        let Verdict::Drop(reason) = self.verdict else {
+            return false;
+        };
+        let received = self.frame.received & 1 << quote != 0;
+        let std = &self.program.layout.std;
+        let port = PortNo(std.in_port.read(&self.frame.arena) as u32);
+        if !received
+            || self.rejected.is_some()
+            || !self.buckets.take(self.device, port, self.now_ns)
+        {
+            return false;
+        }
+        let start = usize::from(self.frame.start[quote]);
+        let segment = std.wire_length.read(&self.frame.arena) as usize;
+        let quoted = segment.saturating_sub(start).min(length as usize);
+        let mut left = self.frame.valid & gone;
+        while left != 0 {
+            let index = left.trailing_zeros() as usize;
+            left &= left - 1;
+            self.frame.zero(&self.program.layout, index);
+        }
+        self.frame.valid &= !gone;
+        self.frame.received &= !gone;
+        self.frame.consumed = start;
+        self.frame.changed = true;
+        std.quoted_length
+            .write(&mut self.frame.arena, quoted as u128);
+        self.rejected = Some(Rejected {
+            reason,
+            keep: start + quoted,
+        });
+        self.verdict = Verdict::None;
+        true
     }
 
     /// Notes what a write adds to a checksum.

@@ -19,6 +19,7 @@
 //! | `std.wire_length` | 32 | largest wire segment's bytes; equals `packet_length` unless the packet is a super-packet |
 //! | `std.l3` | 1 | the packet entered by a layer-3 port: it starts with its IP header |
 //! | `std.egress_l3` | 1 | egress only: this copy leaves by a layer-3 port |
+//! | `std.quoted_length` | 16 | after [`Op::Reject`]: bytes of the received packet that the new one carries |
 //!
 //! They are read only.
 //!
@@ -27,6 +28,9 @@
 //! Ingress decides a verdict with [`Op::Output`], [`Op::Multicast`], [`Op::Flood`] or [`Op::Drop`]; the last one
 //! wins. A packet that leaves ingress without one is dropped as `no-verdict`, unless [`Op::ToController`] took it.
 //! Egress runs once for each copy; the only verdict there is [`Op::Drop`].
+//!
+//! [`Op::Reject`] ends the packet and goes on with a new one that quotes it, so that a pipeline can build error
+//! messages. Each port of entry has a token bucket for them ([`crate::limit`]).
 //!
 //! # Sizes
 //!
@@ -375,6 +379,22 @@ pub enum Op {
     Drop(String),
     /// Sends a copy of the packet, as it was received, to the primary controller.
     ToController,
+    /// Ends the packet, which is counted as dropped for the reason of the last [`Op::Drop`], and goes on with a new one: the
+    /// header `quote` and those that are emitted after it become payload again, as they were received, cut to `length`
+    /// and to `limit` bytes; the headers in front of it stay. Of a super-packet the first segment is quoted, checksum
+    /// finished. There is no verdict then. Where the port of entry has had its share of new packets, where the last
+    /// verdict was no drop, or where `quote` was not received, this is [`Op::Exit`]. Ingress only.
+    Reject {
+        /// First header that is quoted.
+        quote: String,
+        /// Bytes of the received packet from there on, 32 bits; what exceeds it is padding.
+        length: Expr,
+        /// Most bytes that are quoted.
+        limit: u16,
+    },
+    /// An IPv4 packet that leaves and is larger than so many bytes (32 bits, at least 68) leaves in fragments
+    /// (RFC 791). Ingress only.
+    Fragment(Expr),
     /// Runs `then` or `otherwise`.
     If {
         /// One bit.
@@ -608,6 +628,9 @@ pub struct Checksum {
     /// Zero means "no checksum", is left alone and never computed (UDP over IPv4, RFC 768).
     #[serde(default)]
     pub zero_is_none: bool,
+    /// It covers the payload, too: a new header's checksum counts what [`Op::Reject`] quotes.
+    #[serde(default)]
+    pub payload: bool,
 }
 
 /// Metadata of a packet-in or packet-out.

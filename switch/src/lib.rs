@@ -16,6 +16,7 @@ pub mod fabric;
 pub mod host;
 mod interp;
 pub mod ir;
+mod limit;
 pub mod observe;
 mod p4info;
 pub mod packet;

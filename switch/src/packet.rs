@@ -109,6 +109,17 @@ impl Packet {
         self.len().min(segment)
     }
 
+    /// Leaves out what follows the first `len` bytes.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        let head_len = self.end - self.start;
+        if len <= head_len {
+            self.end = self.start + len;
+            self.tail = None;
+        } else if let Some(tail) = &mut self.tail {
+            tail.len = tail.len.min(len - head_len);
+        }
+    }
+
     /// Writes bytes at an offset of a packet whose tail is not shared, as [`Pool::blank`] makes them.
     pub(crate) fn write(&mut self, at: usize, bytes: &[u8]) {
         let head_len = self.end - self.start;

@@ -255,13 +255,17 @@ impl<O: Observer> Plane<O> {
             datapath.process(&mut self.scratch, in_port, packet, now, &mut emits);
         }
         arrival.received(self.scratch.counted);
-        let mut first = true;
+        let mut left = 0;
         for emit in emits.drain(..) {
             match emit {
                 Emit::Port { port, packet } => {
-                    if !std::mem::take(&mut first) {
+                    if left > 0 {
                         *copies = copies.saturating_add(1);
                     }
+                    if let Some(&counted) = self.scratch.sent.get(left) {
+                        self.scratch.counted = counted;
+                    }
+                    left += 1;
                     self.scratch.observer.leaves(port);
                     if *copies > COPY_LIMIT {
                         self.drop_copy(&arrival, packet, DropReason::COPY_LIMIT);

@@ -281,6 +281,15 @@ pub(crate) enum Instr {
     Flood,
     Drop(DropReason),
     ToController,
+    Reject {
+        /// The first header that is quoted.
+        quote: u8,
+        /// That one and all that are emitted after it.
+        gone: u128,
+        length: Ex,
+        limit: u32,
+    },
+    Fragment(Ex),
     If {
         cond: Ex,
         then: Box<[Self]>,
@@ -316,6 +325,7 @@ pub(crate) struct ChecksumDef {
     pub(crate) pseudo: Box<[Slot]>,
     pub(crate) offloadable: bool,
     pub(crate) zero_is_none: bool,
+    pub(crate) payload: bool,
 }
 
 #[derive(Debug)]

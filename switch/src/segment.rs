@@ -13,6 +13,10 @@ use crate::drops::DropReason;
 use crate::packet::{Packet, Pool};
 use crate::vnet::{GSO_NONE, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, NEEDS_CSUM, VnetHdr};
 
+mod fragment;
+
+pub(crate) use fragment::fragment;
+
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
 const ETHERTYPE_TAGS: [u16; 3] = [0x8100, 0x88a8, 0x9100];
@@ -119,28 +123,56 @@ pub fn segment(packet: &Packet, is_l2: bool, pool: &mut Pool, out: &mut Vec<Pack
     let Some(layers) = locate(packet.head(), is_l2) else {
         return;
     };
-    let size = usize::from(packet.vnet.gso_size).max(1);
     let end = packet.len();
-    let mut from = layers.payload;
+    let mut sent = 0;
     let mut index = 0;
-    while from < end {
-        let len = size.min(end - from);
-        let mut frame = pool.blank(layers.payload + len);
-        frame.write(0, &packet.head()[..layers.payload]);
-        packet.copy_range(from, len, |at, bytes| {
-            frame.write(layers.payload + at, bytes)
-        });
-        let place = Place {
-            index,
-            is_first: index == 0,
-            is_last: from + len == end,
-            sent: from - layers.payload,
-        };
-        fix(&mut frame, &layers, &place);
+    while layers.payload + sent < end {
+        let (frame, len) = cut(packet, &layers, index, sent, pool);
         out.push(frame);
-        from += len;
+        sent += len;
         index += 1;
     }
+}
+
+/// A packet, or the first segment of a super-packet, with its checksum finished.
+pub(crate) fn first(mut packet: Packet, is_l2: bool, pool: &mut Pool) -> Packet {
+    if packet.vnet.is_gso()
+        && let Some(layers) = locate(packet.head(), is_l2)
+        && layers.payload < packet.len()
+    {
+        let (frame, _) = cut(&packet, &layers, 0, 0, pool);
+        pool.recycle(packet);
+        return frame;
+    }
+    finish_checksum(&mut packet);
+    packet.vnet = VnetHdr::default();
+    packet
+}
+
+/// The segment after `sent` bytes of payload, and how many bytes of payload it has.
+fn cut(
+    packet: &Packet,
+    layers: &Layers,
+    index: u16,
+    sent: usize,
+    pool: &mut Pool,
+) -> (Packet, usize) {
+    let size = usize::from(packet.vnet.gso_size).max(1);
+    let from = layers.payload + sent;
+    let len = size.min(packet.len() - from);
+    let mut frame = pool.blank(layers.payload + len);
+    frame.write(0, &packet.head()[..layers.payload]);
+    packet.copy_range(from, len, |at, bytes| {
+        frame.write(layers.payload + at, bytes)
+    });
+    let place = Place {
+        index,
+        is_first: index == 0,
+        is_last: from + len == packet.len(),
+        sent,
+    };
+    fix(&mut frame, layers, &place);
+    (frame, len)
 }
 
 /// A segment's place among the others.
@@ -206,6 +238,20 @@ fn fix(frame: &mut Packet, layers: &Layers, place: &Place) {
 
 /// Finds the innermost IP header of a frame, through tags, labels and a pseudowire, and its TCP or UDP header.
 fn locate(bytes: &[u8], is_l2: bool) -> Option<Layers> {
+    match find_ip(bytes, is_l2)? {
+        (at, IpVersion::V4) => ipv4(bytes, at),
+        (at, IpVersion::V6) => ipv6(bytes, at),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum IpVersion {
+    V4,
+    V6,
+}
+
+/// Finds the innermost IP header of a frame, through tags, labels and a pseudowire.
+pub(super) fn find_ip(bytes: &[u8], is_l2: bool) -> Option<(usize, IpVersion)> {
     let mut at = 0;
     let mut ethertype = None;
     if is_l2 {
@@ -237,8 +283,8 @@ fn locate(bytes: &[u8], is_l2: bool) -> Option<Layers> {
     }
     let version = bytes.get(at)? >> 4;
     match (ethertype, version) {
-        (None | Some(ETHERTYPE_IPV4), 4) => ipv4(bytes, at),
-        (None | Some(ETHERTYPE_IPV6), 6) => ipv6(bytes, at),
+        (None | Some(ETHERTYPE_IPV4), 4) => Some((at, IpVersion::V4)),
+        (None | Some(ETHERTYPE_IPV6), 6) => Some((at, IpVersion::V6)),
         _ => None,
     }
 }

@@ -143,6 +143,7 @@ pub(crate) fn router() -> Pipeline {
                 pseudo: Vec::new(),
                 offloadable: false,
                 zero_is_none: false,
+                payload: false,
             },
             transport_checksum("tcp", false),
             transport_checksum("udp", true),
@@ -164,6 +165,7 @@ fn transport_checksum(name: &str, zero_is_none: bool) -> Checksum {
         pseudo: strings(&["ipv4.src", "ipv4.dst", "ipv6.src", "ipv6.dst"]),
         offloadable: true,
         zero_is_none,
+        payload: false,
     }
 }
 

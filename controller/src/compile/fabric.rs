@@ -5,20 +5,19 @@
 //! So the tables of a switch without hosts grow with the number of edges only.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
-use ipnet::IpNet;
 use weft_proto::schema::Schema;
 use weft_proto::vocab::{
     DeviceId, FieldMatch, MacAddr, MulticastGroup, MulticastGroupId, PortNo, Replica, TableAction,
     WeightedAction,
 };
 
-use super::fabric_names::{MissingName, NODE_LABELS, Names, VNI_LABEL};
+use super::fabric_names::{MissingName, NODE_LABELS, Names, Table, VNI_LABEL};
 use super::owner::{Owner, OwnerTag};
 use super::spf::{Distances, Topology};
 use super::state::Desired;
-use crate::model::{FabricMode, Model, Network, Peer, Switch};
+use crate::model::{Attachment, FabricMode, Model, Network, Peer, Switch};
 
 /// The address of the fabric's router in every network, the same at every edge.
 pub const GATEWAY_MAC: MacAddr = MacAddr([0x02, 0x57, 0x46, 0x54, 0x00, 0xfe]);
@@ -65,7 +64,7 @@ pub enum FabricError {
         first: String,
         /// The other.
         second: String,
-        /// The IPv4 or MAC address.
+        /// The IP or MAC address.
         address: String,
     },
 }
@@ -84,11 +83,19 @@ pub struct Fabric<'a> {
     names: Names,
     topology: Topology,
     networks: Vec<Members<'a>>,
-    /// Edges by the switch's index, with the distances of all switches.
-    edges: BTreeMap<usize, Distances>,
+    /// Edges by the switch's index.
+    edges: BTreeMap<usize, Ways>,
     /// The label of each switch, by its index.
     labels: Vec<u32>,
     metadata: Vec<u8>,
+}
+
+/// How all switches reach an edge.
+#[derive(Debug)]
+struct Ways {
+    distances: Distances,
+    /// The largest packet from each switch.
+    mtus: Vec<u32>,
 }
 
 /// The hosts of a network.
@@ -99,7 +106,7 @@ struct Members<'a> {
     /// Host ports by edge.
     ports: BTreeMap<usize, BTreeSet<PortNo>>,
     macs: BTreeMap<MacAddr, Place<'a>>,
-    addresses: BTreeMap<Ipv4Addr, (MacAddr, &'a str)>,
+    addresses: BTreeMap<IpAddr, (MacAddr, &'a str)>,
 }
 
 /// Where a host's interface is.
@@ -108,6 +115,8 @@ struct Place<'a> {
     host: &'a str,
     edge: usize,
     port: PortNo,
+    /// Largest packet that reaches it from its edge.
+    mtu: u32,
 }
 
 impl<'a> Fabric<'a> {
@@ -139,7 +148,11 @@ impl<'a> Fabric<'a> {
             names: Names::new(schema)?,
             edges: edges
                 .into_iter()
-                .map(|edge| (edge, topology.distances(edge)))
+                .map(|edge| {
+                    let distances = topology.distances(edge);
+                    let mtus = topology.path_mtus(&distances);
+                    (edge, Ways { distances, mtus })
+                })
                 .collect(),
             topology,
             networks,
@@ -184,7 +197,8 @@ impl<'a> Fabric<'a> {
         }
         for network in &self.networks {
             for port in network.ports.get(&at).into_iter().flatten() {
-                let host = names.host_port.call([network.vni, gateway_mac]);
+                let [ip, ip6] = network.gateways(self.model, switch, *port);
+                let host = names.host_port.call([network.vni, gateway_mac, ip, ip6]);
                 add(out, names.port_in.exact([port.0.into()], host, metadata));
                 let no_labels = names.no_labels.call([]);
                 add(
@@ -200,7 +214,7 @@ impl<'a> Fabric<'a> {
             default == Some(network.vni) && network.ports.contains_key(&at)
         };
         if let Some(network) = self.networks.iter().find(here) {
-            let host = names.host_port.call([network.vni, gateway_mac]);
+            let host = names.host_port.call([network.vni, gateway_mac, 0, 0]);
             add(
                 out,
                 names.port_in.exact([PortNo::CPU.0.into()], host, metadata),
@@ -216,13 +230,13 @@ impl<'a> Fabric<'a> {
             &self.metadata,
         );
         add(out, own);
-        for (edge, distances) in &self.edges {
+        for (edge, ways) in &self.edges {
             if *edge == at {
                 continue;
             }
             let members: Vec<_> = self
                 .topology
-                .next_hops(at, distances)
+                .next_hops(at, &ways.distances)
                 .into_iter()
                 .map(|port| WeightedAction {
                     call: names.forward.call([port.0.into()]),
@@ -262,11 +276,11 @@ impl<'a> Fabric<'a> {
             );
         }
         for (ip, (mac, _)) in &network.addresses {
-            let action = names.neighbor.call([mac.to_bits().into()]);
-            add(
-                out,
-                names.neighbors.exact([vni, number(*ip)], action, metadata),
-            );
+            let place = &network.macs[mac];
+            let mtu = place.mtu.min(self.edges[&place.edge].mtus[at]);
+            let action = names.neighbor.call([mac.to_bits().into(), mtu.into()]);
+            let neighbors = names.neighbors(*ip);
+            add(out, neighbors.exact([vni, number(*ip)], action, metadata));
         }
         self.router(network, out);
         self.floods(network, at, ports, out);
@@ -284,32 +298,23 @@ impl<'a> Fabric<'a> {
             .flat_map(|subnet| &subnet.gateways);
         let mut any = false;
         for gateway in gateways {
-            let IpAddr::V4(ip) = gateway else { continue };
-            if network.addresses.contains_key(ip) {
+            if network.addresses.contains_key(gateway) {
                 continue;
             }
             any = true;
             let action = names.gateway.call([]);
-            add(
-                out,
-                names
-                    .neighbors
-                    .exact([network.vni, number(*ip)], action, metadata),
-            );
+            let key = [network.vni, number(*gateway)];
+            add(out, names.neighbors(*gateway).exact(key, action, metadata));
         }
         for subnet in network.network.subnets.iter().filter(|_| any) {
-            let IpNet::V4(prefix) = subnet.prefix else {
-                continue;
-            };
+            let prefix = subnet.prefix;
             let dst = (prefix.prefix_len() > 0).then(|| FieldMatch::Lpm {
                 value: number(prefix.network()),
                 prefix_len: prefix.prefix_len().into(),
             });
             let key = [Some(FieldMatch::Exact(network.vni)), dst];
-            add(
-                out,
-                names.routes.entry(key, names.connected.call([]), metadata),
-            );
+            let routes = names.routes(prefix.network());
+            add(out, routes.entry(key, names.connected.call([]), metadata));
         }
     }
 
@@ -329,7 +334,7 @@ impl<'a> Fabric<'a> {
             if *edge == at {
                 return None;
             }
-            let next_hops = self.topology.next_hops(at, &self.edges[edge]);
+            let next_hops = self.topology.next_hops(at, &self.edges[edge].distances);
             let label = self.labels[*edge];
             // Spread over the equal-cost ways, each pair of edges always by the same.
             let choice = usize::try_from(self.labels[at] + label).ok()? % next_hops.len().max(1);
@@ -365,8 +370,61 @@ fn add(out: &mut Desired, entry: weft_proto::vocab::TableEntry) {
         .expect("each port, label and address of a network is there once");
 }
 
-fn number(ip: Ipv4Addr) -> u128 {
-    ip.to_bits().into()
+fn number(ip: IpAddr) -> u128 {
+    match ip {
+        IpAddr::V4(ip) => ip.to_bits().into(),
+        IpAddr::V6(ip) => ip.to_bits(),
+    }
+}
+
+impl Names {
+    fn neighbors(&self, ip: IpAddr) -> &Table<2> {
+        if ip.is_ipv4() {
+            &self.neighbors
+        } else {
+            &self.neighbors6
+        }
+    }
+
+    fn routes(&self, ip: IpAddr) -> &Table<2> {
+        if ip.is_ipv4() {
+            &self.routes
+        } else {
+            &self.routes6
+        }
+    }
+}
+
+impl Members<'_> {
+    /// The addresses of the network's router, IPv4 and IPv6, in the first subnets of the host at a port; 0 for none.
+    fn gateways(&self, model: &Model, switch: &Switch, port: PortNo) -> [u128; 2] {
+        let Some(Peer::Host { host, interface }) = switch.ports.get(&port).map(|port| &port.peer)
+        else {
+            return [0, 0];
+        };
+        let host = model.hosts.get(host);
+        let interface = host.and_then(|host| {
+            let mut interfaces = host.interfaces.iter();
+            interfaces.find(|known| known.name == *interface)
+        });
+        let addresses = interface.map_or(&[][..], |interface| &interface.addresses);
+        [true, false].map(|is_v4| {
+            let own = addresses.iter().filter(|net| net.addr().is_ipv4() == is_v4);
+            let subnets = own.flat_map(|net| {
+                let subnets = self.network.subnets.iter();
+                subnets.filter(|subnet| subnet.prefix == net.trunc())
+            });
+            let mut gateways = subnets.flat_map(|subnet| &subnet.gateways);
+            let router = gateways.find(|gateway| !self.addresses.contains_key(gateway));
+            router.map_or(0, |gateway| number(*gateway))
+        })
+    }
+}
+
+fn port_mtu(model: &Model, at: &Attachment) -> u32 {
+    let switch = model.switches.get(&at.switch);
+    let port = switch.and_then(|switch| switch.ports.get(&at.port));
+    port.map_or(u32::MAX, |port| port.mtu)
 }
 
 fn label_of(switch: &Switch) -> Result<u32, FabricError> {
@@ -413,6 +471,7 @@ fn members<'a>(
                 host: &host.name,
                 edge: *edge,
                 port: interface.attachment.port,
+                mtu: interface.mtu.min(port_mtu(model, &interface.attachment)),
             };
             let duplicate = |first: &str, address: String| FabricError::DuplicateAddress {
                 network: name.into(),
@@ -429,9 +488,7 @@ fn members<'a>(
                 return Err(duplicate(other.host, interface.mac.to_string()));
             }
             for address in &interface.addresses {
-                let IpAddr::V4(ip) = address.addr() else {
-                    continue;
-                };
+                let ip = address.addr();
                 let value = (interface.mac, host.name.as_str());
                 if let Some((_, other)) = network.addresses.insert(ip, value) {
                     return Err(duplicate(other, ip.to_string()));

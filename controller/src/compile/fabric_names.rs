@@ -38,7 +38,7 @@ pub(super) struct Action<const N: usize> {
 #[derive(Clone, Debug)]
 pub(super) struct Names {
     pub(super) port_in: Table<1>,
-    pub(super) host_port: Action<2>,
+    pub(super) host_port: Action<4>,
     pub(super) link_port: Action<0>,
     pub(super) my_label: Table<1>,
     pub(super) pop_label: Action<0>,
@@ -47,9 +47,11 @@ pub(super) struct Names {
     pub(super) port_out: Table<1>,
     pub(super) no_labels: Action<0>,
     pub(super) routes: Table<2>,
+    pub(super) routes6: Table<2>,
     pub(super) connected: Action<0>,
     pub(super) neighbors: Table<2>,
-    pub(super) neighbor: Action<1>,
+    pub(super) neighbors6: Table<2>,
+    pub(super) neighbor: Action<2>,
     pub(super) gateway: Action<0>,
     pub(super) fdb: Table<2>,
     pub(super) to_port: Action<1>,
@@ -62,7 +64,11 @@ impl Names {
     pub(super) fn new(schema: &Schema) -> Result<Self, MissingName> {
         Ok(Self {
             port_in: table(schema, "port_in", ["in_port"])?,
-            host_port: action(schema, "host_port", ["vni", "gateway_mac"])?,
+            host_port: action(
+                schema,
+                "host_port",
+                ["vni", "gateway_mac", "gateway_ip", "gateway_ip6"],
+            )?,
             link_port: action(schema, "link_port", [])?,
             my_label: table(schema, "my_label", ["label"])?,
             pop_label: action(schema, "pop_label", [])?,
@@ -71,9 +77,11 @@ impl Names {
             port_out: table(schema, "port_out", ["egress_port"])?,
             no_labels: action(schema, "no_labels", [])?,
             routes: table(schema, "routes", ["vni", "dst"])?,
+            routes6: table(schema, "routes6", ["vni", "dst"])?,
             connected: action(schema, "connected", [])?,
             neighbors: table(schema, "neighbors", ["vni", "ip"])?,
-            neighbor: action(schema, "neighbor", ["mac"])?,
+            neighbors6: table(schema, "neighbors6", ["vni", "ip"])?,
+            neighbor: action(schema, "neighbor", ["mac", "mtu"])?,
             gateway: action(schema, "gateway", [])?,
             fdb: table(schema, "fdb", ["vni", "dst"])?,
             to_port: action(schema, "to_port", ["port"])?,

@@ -22,6 +22,8 @@ struct Link {
     port: PortNo,
     peer: usize,
     metric: u64,
+    /// Largest customer IP packet, in bytes.
+    mtu: u32,
 }
 
 /// Distance to one destination, by switch; `None` where there is no way.
@@ -46,6 +48,7 @@ impl Topology {
                         port: *port,
                         peer: *index.get(peer.as_str())?,
                         metric: u64::from(link.metric.max(1)),
+                        mtu: port_info.mtu,
                     })
                 });
                 ports.collect()
@@ -72,15 +75,45 @@ impl Topology {
         distances
     }
 
+    /// The largest packet that passes from each switch to the destination, whichever shortest path it takes;
+    /// `u32::MAX` at the destination, and where there is no way.
+    pub(super) fn path_mtus(&self, distances: &Distances) -> Vec<u32> {
+        let mut order: Vec<_> = (0..distances.len()).collect();
+        // Who is nearer comes first, so that it is known when it is asked for.
+        order.sort_by_key(|&at| distances[at]);
+        let mut mtus = vec![u32::MAX; distances.len()];
+        for at in order {
+            let Some(distance) = distances[at] else {
+                continue;
+            };
+            mtus[at] = self
+                .nearer(at, distance, distances)
+                .map(|link| link.mtu.min(mtus[link.peer]))
+                .min()
+                .unwrap_or(u32::MAX);
+        }
+        mtus
+    }
+
     /// Every port of `from` that begins a shortest path, in order.
     pub(super) fn next_hops(&self, from: usize, distances: &Distances) -> Vec<PortNo> {
         let Some(distance) = distances[from] else {
             return Vec::new();
         };
-        self.links[from]
-            .iter()
-            .filter(|link| distances[link.peer].is_some_and(|rest| rest + link.metric == distance))
+        self.nearer(from, distance, distances)
             .map(|link| link.port)
             .collect()
+    }
+
+    /// The links of a switch at a distance that begin a shortest path.
+    fn nearer(
+        &self,
+        from: usize,
+        distance: u64,
+        distances: &Distances,
+    ) -> impl Iterator<Item = &Link> {
+        self.links[from].iter().filter(move |link| {
+            distances[link.peer].is_some_and(|rest| rest + link.metric == distance)
+        })
     }
 }

@@ -4,7 +4,7 @@
 //! host has a gateway: its declared one, else one that the fabric takes in its subnet.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 use weft_proto::vocab::MacAddr;
@@ -106,8 +106,10 @@ pub(super) fn assign(model: &mut Model, nodes: &[NodeDecl], errors: &mut Vec<Fie
         interface.gateways = slot.gateways.iter().map(|(gateway, _)| *gateway).collect();
         // One default route is enough: an interface after the first has a gateway only where it declares one.
         if slot.interface == 0 && model.fabric == FabricMode::Auto {
-            for net in nets.iter().filter(|net| net.addr().is_ipv4()) {
-                let has_one = interface.gateways.iter().any(IpAddr::is_ipv4);
+            for net in &nets {
+                let is_v4 = net.addr().is_ipv4();
+                let mut gateways = interface.gateways.iter();
+                let has_one = gateways.any(|gateway| gateway.is_ipv4() == is_v4);
                 let own = prefixes.iter().find(|prefix| prefix.net == net.trunc());
                 let gateway = own.and_then(|prefix| prefix.gateways.first());
                 interface.gateways.extend(gateway.filter(|_| !has_one));
@@ -288,13 +290,6 @@ fn declared_gateways(
         for (gateway, pointer) in &slot.gateways {
             let mut refuse =
                 |code, detail: String| errors.push(FieldError::new(pointer, code, detail));
-            if gateway.is_ipv6() {
-                refuse(
-                    Code::NotSupported,
-                    "an IPv6 gateway is not supported yet".to_owned(),
-                );
-                continue;
-            }
             if !families.insert(gateway.is_ipv4()) {
                 refuse(
                     Code::Conflict,
@@ -328,7 +323,8 @@ fn declared_gateways(
     }
 }
 
-/// Where the fabric has to route between IPv4 subnets, gives it an address in each that has a host without a gateway.
+/// Where the fabric has to route between subnets of one IP version, gives it an address in each that has a host without
+/// a gateway.
 fn choose_gateways(
     slots: &[Slot],
     given: &[Vec<IpNet>],
@@ -336,19 +332,28 @@ fn choose_gateways(
     prefixes: &mut [Prefix],
     errors: &mut Vec<FieldError>,
 ) {
-    if prefixes
-        .iter()
-        .filter(|prefix| prefix.net.addr().is_ipv4())
-        .count()
-        < 2
-    {
-        return;
+    for is_v4 in [true, false] {
+        let same = |prefix: &&Prefix| prefix.net.addr().is_ipv4() == is_v4;
+        if prefixes.iter().filter(same).count() > 1 {
+            choose_gateways_of(is_v4, slots, given, owners, prefixes, errors);
+        }
     }
+}
+
+fn choose_gateways_of(
+    is_v4: bool,
+    slots: &[Slot],
+    given: &[Vec<IpNet>],
+    owners: &BTreeMap<IpAddr, String>,
+    prefixes: &mut [Prefix],
+    errors: &mut Vec<FieldError>,
+) {
     for (slot, nets) in slots.iter().zip(given) {
-        if slot.interface != 0 || slot.gateways.iter().any(|(gateway, _)| gateway.is_ipv4()) {
+        let mut declared = slot.gateways.iter();
+        if slot.interface != 0 || declared.any(|(gateway, _)| gateway.is_ipv4() == is_v4) {
             continue;
         }
-        let Some(net) = nets.iter().find(|net| net.addr().is_ipv4()) else {
+        let Some(net) = nets.iter().find(|net| net.addr().is_ipv4() == is_v4) else {
             continue;
         };
         let Some(prefix) = prefixes.iter_mut().find(|prefix| prefix.net == net.trunc()) else {
@@ -357,21 +362,14 @@ fn choose_gateways(
         if !prefix.gateways.is_empty() {
             continue;
         }
-        let IpNet::V4(subnet) = prefix.net else {
-            continue;
-        };
-        let (first, last) = (u32::from(subnet.network()), u32::from(subnet.broadcast()));
-        let usable = || (first + 1..last).map(|bits| IpAddr::V4(Ipv4Addr::from(bits)));
+        let subnet = prefix.net;
         let is_free = |address: &IpAddr| !owners.contains_key(address);
-        // `.1` by custom; where a host has it, the end of the subnet.
-        let chosen = if subnet.prefix_len() >= 31 {
-            None
-        } else {
-            usable()
-                .next()
-                .filter(is_free)
-                .or_else(|| usable().rev().find(is_free))
-        };
+        // The first by custom; where a host has it, the end of the subnet, which in IPv6 is reserved (RFC 2526).
+        let first = usable(subnet).next().filter(is_free);
+        let chosen = first.or_else(|| match subnet {
+            IpNet::V4(_) => usable(subnet).rev().find(is_free),
+            IpNet::V6(_) => usable(subnet).find(is_free),
+        });
         match chosen {
             Some(gateway) => {
                 prefix.gateways.insert(gateway);
@@ -385,6 +383,22 @@ fn choose_gateways(
                     .map_or("/topology/nodes", |(_, pointer)| pointer.as_str());
                 errors.push(FieldError::new(pointer, Code::Conflict, detail));
             }
+        }
+    }
+}
+
+/// Addresses of a subnet that hosts and routers can have; the first of an IPv6 subnet means any router (RFC 4291 §2.6.1),
+/// the last of an IPv4 subnet means all hosts.
+fn usable(subnet: IpNet) -> Box<dyn DoubleEndedIterator<Item = IpAddr>> {
+    match subnet {
+        IpNet::V4(net) if net.prefix_len() >= 31 => Box::new(std::iter::empty()),
+        IpNet::V4(net) => {
+            let (first, last) = (u32::from(net.network()), u32::from(net.broadcast()));
+            Box::new((first + 1..last).map(|bits| IpAddr::V4(Ipv4Addr::from(bits))))
+        }
+        IpNet::V6(net) => {
+            let (first, last) = (net.network().to_bits(), net.broadcast().to_bits());
+            Box::new((first.saturating_add(1)..=last).map(|bits| IpAddr::V6(Ipv6Addr::from(bits))))
         }
     }
 }

@@ -351,6 +351,17 @@ fn one_subnet_needs_no_gateway_and_a_router_is_nobody_elses() {
 }
 
 #[test]
+fn each_ip_version_has_its_own_gateways() {
+    let nodes = "a: { kind: host, ip: [10.0.1.1/24, '2001:db8:1::1/64'], gateway: ['2001:db8:1::fe', 10.0.1.254] },
+      b: { kind: host, ip: ['2001:db8:2::9/64', 10.0.1.2/24] }, c: { kind: host, ip: '2001:db8:2::a/64' }, s: { kind: switch }";
+    let model = model(&topology(nodes, ""));
+    assert_eq!(gateways(&model, "a"), ["2001:db8:1::fe", "10.0.1.254"]);
+    assert_eq!(gateways(&model, "b"), ["2001:db8:2::1", "10.0.1.254"]);
+    assert_eq!(gateways(&model, "c"), ["2001:db8:2::1"]);
+    assert_eq!(addresses(&model, "c"), ["2001:db8:2::a/64"]);
+}
+
+#[test]
 fn macs_depend_on_lab_node_and_interface_and_nothing_else() {
     let one = model(&topology(
         "s: { kind: switch }, 'h[1-9]': { kind: host }",

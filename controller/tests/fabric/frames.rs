@@ -1,6 +1,6 @@
 //! Frames as hosts send them, made and checked by code that shares nothing with the switch.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use etherparse::PacketBuilder;
 use weft_proto::vocab::MacAddr;
@@ -17,12 +17,82 @@ pub struct Ends {
     pub ttl: u8,
 }
 
+/// Both ends of an IPv6 packet.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends6 {
+    pub src_mac: MacAddr,
+    pub dst_mac: MacAddr,
+    pub src: Ipv6Addr,
+    pub dst: Ipv6Addr,
+    pub hop_limit: u8,
+}
+
+fn ipv6(ends: Ends6) -> etherparse::PacketBuilderStep<etherparse::IpHeaders> {
+    PacketBuilder::ethernet2(ends.src_mac.0, ends.dst_mac.0).ipv6(
+        ends.src.octets(),
+        ends.dst.octets(),
+        ends.hop_limit,
+    )
+}
+
+pub fn udp6(ends: Ends6, ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    let builder = ipv6(ends).udp(ports.0, ports.1);
+    builder.write(&mut frame, payload).unwrap();
+    frame
+}
+
+pub fn tcp6(ends: Ends6, ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    let builder = ipv6(ends).tcp(ports.0, ports.1, 1000, 64_000);
+    builder.write(&mut frame, payload).unwrap();
+    frame
+}
+
+pub fn icmp6(ends: Ends6, kind: u8, rest: [u8; 4], payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    let builder = ipv6(ends).icmpv6_raw(kind, 0, rest);
+    builder.write(&mut frame, payload).unwrap();
+    frame
+}
+
+/// Puts extension headers, each a number and a size, between an IPv6 header and what followed it. Zeros are padding
+/// (RFC 8200 §4.2).
+pub fn extend(frame: &[u8], kinds: &[(u8, usize)]) -> Vec<u8> {
+    let mut headers = Vec::new();
+    for (index, (_, size)) in kinds.iter().enumerate() {
+        let next = kinds.get(index + 1).map_or(frame[20], |(kind, _)| *kind);
+        let mut header = vec![0; *size];
+        header[0] = next;
+        if kinds[index].0 == 44 {
+            header[4..8].copy_from_slice(&[0, 0, 0, 9]);
+        } else {
+            header[1] = u8::try_from(size / 8 - 1).unwrap();
+        }
+        headers.extend(header);
+    }
+    let mut extended = [&frame[..54], &headers, &frame[54..]].concat();
+    extended[20] = kinds.first().map_or(frame[20], |(kind, _)| *kind);
+    let length = u16::try_from(extended.len() - 54).unwrap();
+    extended[18..20].copy_from_slice(&length.to_be_bytes());
+    extended
+}
+
 pub fn udp(ends: Ends, ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
     let builder = PacketBuilder::ethernet2(ends.src_mac.0, ends.dst_mac.0)
         .ipv4(ends.src.octets(), ends.dst.octets(), ends.ttl)
         .udp(ports.0, ports.1);
     let mut frame = Vec::new();
     builder.write(&mut frame, payload).unwrap();
+    frame
+}
+
+/// Takes the builder's "don't fragment" away.
+pub fn may_fragment(mut frame: Vec<u8>) -> Vec<u8> {
+    frame[20] &= !0x40;
+    frame[24..26].fill(0);
+    let checksum = !sum(&frame[14..34]);
+    frame[24..26].copy_from_slice(&checksum.to_be_bytes());
     frame
 }
 
@@ -102,6 +172,23 @@ impl Arp {
             tpa: ip(38)?,
         })
     }
+}
+
+/// Asserts that the checksum of an untagged IPv6 frame's UDP, TCP or ICMPv6 is right.
+#[track_caller]
+pub fn check_sums6(frame: &[u8]) {
+    let packet = &frame[14..];
+    assert_eq!(packet[0] >> 4, 6);
+    let length = u16::from_be_bytes([packet[4], packet[5]]);
+    let payload = &packet[40..40 + usize::from(length)];
+    let covered = [
+        &packet[8..40],
+        &length.to_be_bytes(),
+        &[0, packet[6]],
+        payload,
+    ]
+    .concat();
+    assert_eq!(sum(&covered), 0xffff, "transport checksum");
 }
 
 /// Asserts that an untagged IPv4 frame's checksums are right: header, and UDP, TCP or ICMP.

@@ -1,7 +1,7 @@
 //! A lab in memory: a model, the switches that its compile programs, and the links between them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use weft_controller::compile::{Change, Desired, Fabric, Plan, Subject, Update, diff};
@@ -16,7 +16,7 @@ use weft_switch::ports::{PortInfo, PortSet};
 use weft_switch::program::Program;
 use weft_switch::state::State;
 
-use crate::frames::Ends;
+use crate::frames::{Ends, Ends6};
 
 /// No test needs more switches on one packet's way, copies included.
 const HOP_LIMIT: usize = 5_000;
@@ -128,6 +128,23 @@ impl Builder {
         self
     }
 
+    /// Gives a host another address.
+    pub fn also(mut self, host: &str, address: &str) -> Self {
+        let host = self.model.hosts.get_mut(host).unwrap();
+        let address = address.parse().unwrap();
+        host.interfaces[0].addresses.push(address);
+        self
+    }
+
+    /// Limits what passes over a link.
+    pub fn mtu(mut self, link: &str, mtu: u32) -> Self {
+        let switches = self.model.switches.values_mut();
+        let ports = switches.flat_map(|switch| switch.ports.values_mut());
+        let ends = ports.filter(|port| port.link == link);
+        assert!(ends.map(|port| port.mtu = mtu).count() > 0);
+        self
+    }
+
     /// Makes a host's interface a layer-3 one.
     pub fn tun(mut self, host: &str) -> Self {
         let host = self.model.hosts.get_mut(host).unwrap();
@@ -217,6 +234,17 @@ pub fn ring(count: usize) -> Builder {
     builder
 }
 
+/// The same with IPv6 beside it, 2001:db8:1::/64 and 2001:db8:2::/64.
+pub fn dual() -> Builder {
+    let hosts = [("a", "1::1"), ("b", "1::2"), ("c", "2::1"), ("d", "2::2")];
+    let builder = routed()
+        .subnet("2001:db8:1::/64", "2001:db8:1::fe")
+        .subnet("2001:db8:2::/64", "2001:db8:2::fe");
+    hosts.iter().fold(builder, |builder, (host, end)| {
+        builder.also(host, &format!("2001:db8:{end}/64"))
+    })
+}
+
 /// Three switches in a row with hosts `a`, `b` in 10.0.1.0/24 and `c`, `d` in 10.0.2.0/24, `a` and `c` at the first.
 pub fn routed() -> Builder {
     Builder::switches(&["s1", "s2", "s3"])
@@ -282,6 +310,7 @@ pub struct Lab {
     pub model: Model,
     pub program: Arc<Program>,
     pub down: BTreeSet<String>,
+    pub now: Nanos,
     datapaths: BTreeMap<String, Datapath>,
     desired: BTreeMap<String, Desired>,
     scratch: Scratch,
@@ -323,6 +352,7 @@ impl Lab {
             model,
             program,
             down: BTreeSet::new(),
+            now: Nanos(1),
             datapaths,
             desired: BTreeMap::new(),
             scratch: Scratch::default(),
@@ -410,6 +440,26 @@ impl Lab {
         }
     }
 
+    pub fn ip6(&self, host: &str) -> Ipv6Addr {
+        let addresses = self.interface(host).addresses.iter();
+        let mut v6 = addresses.filter_map(|net| match net.addr() {
+            IpAddr::V6(ip) => Some(ip),
+            IpAddr::V4(_) => None,
+        });
+        v6.next().unwrap()
+    }
+
+    /// An IPv6 packet between two hosts of one subnet.
+    pub fn ends6(&self, src: &str, dst: &str) -> Ends6 {
+        Ends6 {
+            src_mac: self.mac(src),
+            dst_mac: self.mac(dst),
+            src: self.ip6(src),
+            dst: self.ip6(dst),
+            hop_limit: 64,
+        }
+    }
+
     /// A packet between two hosts of one subnet.
     pub fn ends(&self, src: &str, dst: &str) -> Ends {
         Ends {
@@ -437,7 +487,7 @@ impl Lab {
         let mut out = Vec::new();
         let mut outcome = Outcome::default();
         let datapath = &self.datapaths[switch];
-        datapath.process(&mut self.scratch, port, packet, Nanos(1), &mut out);
+        datapath.process(&mut self.scratch, port, packet, self.now, &mut out);
         outcome.hops.push(switch.to_owned());
         let delivered = self.follow(switch, out, &mut outcome);
         (outcome, delivered)
@@ -449,7 +499,7 @@ impl Lab {
         let mut outcome = Outcome::default();
         let packet = Packet::from_bytes(frame);
         let datapath = &self.datapaths[switch];
-        datapath.packet_out(&mut self.scratch, metadata, packet, Nanos(1), &mut out);
+        datapath.packet_out(&mut self.scratch, metadata, packet, self.now, &mut out);
         self.follow(switch, out, &mut outcome);
         outcome
     }
@@ -482,7 +532,7 @@ impl Lab {
                         Peer::Switch { switch, port } => {
                             let mut out = Vec::new();
                             let datapath = &self.datapaths[switch];
-                            datapath.process(&mut self.scratch, *port, packet, Nanos(1), &mut out);
+                            datapath.process(&mut self.scratch, *port, packet, self.now, &mut out);
                             outcome.hops.push(switch.clone());
                             queue.extend(out.into_iter().map(|emit| (switch.clone(), emit)));
                         }

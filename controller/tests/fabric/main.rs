@@ -14,6 +14,8 @@ mod counters;
 mod flows;
 mod frames;
 mod hostile;
+mod icmp;
+mod ipv6;
 mod lab;
 mod paths;
 mod random;

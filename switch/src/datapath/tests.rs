@@ -31,8 +31,8 @@ fn super_packet(dst: [u8; 6], payload: usize, size: u16) -> Packet {
 /// The pseudo header's sum of a frame without tags and options.
 fn checksum_of_pseudo(frame: &[u8]) -> u16 {
     let len = (frame.len() - 34) as u64;
-    crate::checksum::fold(u128::from(
-        crate::checksum::sum(&frame[26..34]) + u64::from(frame[23]) + len,
+    checksum::fold(u128::from(
+        checksum::sum(&frame[26..34]) + u64::from(frame[23]) + len,
     ))
 }
 

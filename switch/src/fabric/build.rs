@@ -51,6 +51,14 @@ pub(super) fn le(left: Expr, right: Expr) -> Expr {
     binary(BinaryOp::Le, left, right)
 }
 
+pub(super) fn lt(left: Expr, right: Expr) -> Expr {
+    binary(BinaryOp::Lt, left, right)
+}
+
+pub(super) fn add(left: Expr, right: Expr) -> Expr {
+    binary(BinaryOp::Add, left, right)
+}
+
 pub(super) fn sub(left: Expr, right: Expr) -> Expr {
     binary(BinaryOp::Sub, left, right)
 }

@@ -1,18 +1,12 @@
-//! What an edge does for its hosts: access lists, ARP, routing, bridging, flooding.
+//! What an edge does for its hosts: access lists, bridging, flooding; [`super::route`] has addresses and routing.
 
 use super::build::{
-    Step, action, all, any, any_scope, bit, copy, drop, eq, field, formatted, is_zero, key, not,
-    not_zero, number, param, set, shr, valid, when,
+    Step, action, all, any, any_scope, bit, drop, eq, field, formatted, is_zero, key, not,
+    not_zero, number, param, set, shr, valid,
 };
 use super::stages::{call, table};
-use super::{drops, flows, headers, push_fabric};
+use super::{drops, headers, push_fabric, route};
 use crate::ir::{Action, Expr, Format, Key, KeyKind, Op, Table};
-
-const ARP_REQUEST: u128 = 1;
-const ARP_REPLY: u128 = 2;
-const ECHO_REPLY: u128 = 0;
-const ECHO_REQUEST: u128 = 8;
-const REPLY_TTL: u128 = 64;
 
 // === tables and actions ===
 
@@ -29,7 +23,7 @@ pub(super) fn tables() -> Vec<Table> {
             ..table("acl_in")
         },
         Table {
-            doc: "Routes of each network".into(),
+            doc: "IPv4 routes of each network".into(),
             keys: vec![
                 vni(),
                 key("dst", field("ipv4.dst"), KeyKind::Lpm, Format::Ipv4),
@@ -40,6 +34,17 @@ pub(super) fn tables() -> Vec<Table> {
             ..table("routes")
         },
         Table {
+            doc: "IPv6 routes of each network".into(),
+            keys: vec![
+                vni(),
+                key("dst", field("ipv6.dst"), KeyKind::Lpm, Format::Ipv6),
+            ],
+            actions: any_scope(&["connected", "via6", "blackhole"]),
+            size: 1 << 20,
+            counters: true,
+            ..table("routes6")
+        },
+        Table {
             doc: "Who has an IPv4 address; answers ARP, and tells routed packets their next MAC address".into(),
             keys: vec![
                 vni(),
@@ -48,6 +53,16 @@ pub(super) fn tables() -> Vec<Table> {
             actions: any_scope(&["neighbor", "gateway"]),
             size: 1 << 20,
             ..table("neighbors")
+        },
+        Table {
+            doc: "Who has an IPv6 address; answers neighbour solicitations, and tells routed packets their next MAC address".into(),
+            keys: vec![
+                vni(),
+                key("ip", field("meta.next_ip6"), KeyKind::Exact, Format::Ipv6),
+            ],
+            actions: any_scope(&["neighbor", "gateway"]),
+            size: 1 << 20,
+            ..table("neighbors6")
         },
         Table {
             doc: "Where a MAC address is".into(),
@@ -111,6 +126,18 @@ fn acl_keys(port: &str, value: &str) -> Vec<Key> {
             Format::Ipv4,
         ),
         key(
+            "ipv6_src",
+            field("ipv6.src"),
+            KeyKind::Ternary,
+            Format::Ipv6,
+        ),
+        key(
+            "ipv6_dst",
+            field("ipv6.dst"),
+            KeyKind::Ternary,
+            Format::Ipv6,
+        ),
+        key(
             "ip_proto",
             field("meta.ip_proto"),
             KeyKind::Optional,
@@ -133,7 +160,8 @@ fn acl_keys(port: &str, value: &str) -> Vec<Key> {
 
 pub(super) fn actions() -> Vec<Action> {
     let nothing = Vec::new;
-    vec![
+    let mut actions = route::actions();
+    actions.extend([
         action("permit", "Goes on", nothing(), Vec::new()),
         action(
             "deny_in",
@@ -146,39 +174,6 @@ pub(super) fn actions() -> Vec<Action> {
             "Ends here",
             nothing(),
             vec![drop(drops::ACL_OUT), Op::Exit],
-        ),
-        action(
-            "connected",
-            "The destination is a host of this network",
-            nothing(),
-            vec![copy("meta.next_ip", "ipv4.dst")],
-        ),
-        action(
-            "via",
-            "By another router of this network",
-            vec![formatted("next_hop", 32, Format::Ipv4)],
-            vec![set("meta.next_ip", param("next_hop"))],
-        ),
-        action(
-            "blackhole",
-            "Ends here",
-            nothing(),
-            vec![drop(drops::BLACKHOLE), Op::Exit],
-        ),
-        action(
-            "neighbor",
-            "A host with this MAC address",
-            vec![formatted("mac", 48, Format::Mac)],
-            vec![set("meta.next_mac", param("mac"))],
-        ),
-        action(
-            "gateway",
-            "The network's router, which is this switch",
-            nothing(),
-            vec![
-                copy("meta.next_mac", "meta.gateway_mac"),
-                set("meta.is_gateway", number(1, 1)),
-            ],
         ),
         action(
             "to_port",
@@ -202,7 +197,8 @@ pub(super) fn actions() -> Vec<Action> {
                 Op::Exit,
             ],
         ),
-    ]
+    ]);
+    actions
 }
 
 // === control ===
@@ -216,130 +212,17 @@ pub(super) fn from_host() -> Vec<Step> {
         is_type(headers::MPLS_UPSTREAM),
     ]);
     let reserved = eq(shr(field("eth.dst"), 4), number(0x0018_0c20_0000, 48));
-    let arp_request = all([eq(field("arp.op"), number(ARP_REQUEST, 16)), untagged()]);
-    // A host at a layer-3 port has no neighbors but the gateway.
-    let to_gateway = any([
-        eq(field("eth.dst"), field("meta.gateway_mac")),
-        field("std.l3"),
-    ]);
     vec![
         Step::drop_if(labelled, drops::MPLS_FROM_HOST),
         Step::drop_if(is_group(field("eth.src")), drops::BAD_SOURCE),
         Step::drop_if(reserved, drops::RESERVED_MULTICAST),
         Step::apply("acl_in"),
-        Step::when(
-            is_zero(field("meta.to_all")),
-            vec![
-                Step::either(
-                    arp_request,
-                    vec![Step::Run(vec![
-                        copy("meta.next_ip", "arp.tpa"),
-                        set("meta.resolve", number(1, 1)),
-                    ])],
-                    vec![Step::when(to_gateway, route())],
-                ),
-                Step::when(field("meta.resolve"), resolve()),
-            ],
-        ),
+        Step::when(is_zero(field("meta.to_all")), route::steps()),
     ]
 }
 
 fn is_group(mac: Expr) -> Expr {
     bit(mac, 40, 48)
-}
-
-/// In a VLAN of the hosts' own, their addresses mean something else. VLAN 0 is none (IEEE 802.1Q §9.6).
-fn untagged() -> Expr {
-    is_zero(field("vlan[0].vid"))
-}
-
-fn route() -> Vec<Step> {
-    vec![
-        Step::drop_if(not(all([valid("ipv4"), untagged()])), drops::NOT_ROUTABLE),
-        Step::apply_or_drop("routes", drops::NO_ROUTE),
-        Step::Run(vec![
-            set("meta.resolve", number(1, 1)),
-            set("meta.routed", number(1, 1)),
-        ]),
-    ]
-}
-
-/// An ARP request is answered for whoever has the address; a routed packet gets its next MAC address.
-fn resolve() -> Vec<Step> {
-    let unknown = vec![Step::drop_if(field("meta.routed"), drops::NO_NEIGHBOR)];
-    vec![Step::Apply {
-        table: "neighbors",
-        hit: vec![Step::either(
-            field("meta.routed"),
-            vec![
-                Step::when(
-                    field("meta.is_gateway"),
-                    vec![
-                        Step::when(echo_request(), vec![Step::Run(answer_echo())]),
-                        Step::drop(drops::TO_GATEWAY),
-                    ],
-                ),
-                Step::Run(vec![
-                    flows::decrement_ttl(),
-                    when(
-                        field("std.l3"),
-                        vec![
-                            Op::SetValid("eth".into()),
-                            set("eth.type", number(headers::IPV4, 16)),
-                        ],
-                    ),
-                    copy("eth.src", "meta.gateway_mac"),
-                    copy("eth.dst", "meta.next_mac"),
-                ]),
-            ],
-            vec![Step::Run(vec![answer_arp()])],
-        )],
-        miss: unknown,
-    }]
-}
-
-/// RFC 826, on behalf of the host that was asked for. The owner itself asks only to find out whether somebody else has
-/// its address (RFC 5227), or to announce it: that gets no answer, and is flooded.
-fn answer_arp() -> Op {
-    when(
-        not(eq(field("arp.sha"), field("meta.next_mac"))),
-        vec![
-            copy("eth.dst", "eth.src"),
-            copy("eth.src", "meta.next_mac"),
-            set("arp.op", number(ARP_REPLY, 16)),
-            copy("arp.tha", "arp.sha"),
-            copy("arp.tpa", "arp.spa"),
-            copy("arp.sha", "meta.next_mac"),
-            copy("arp.spa", "meta.next_ip"),
-            Op::Output(field("std.in_port")),
-            Op::Exit,
-        ],
-    )
-}
-
-/// A whole echo request: the answer to a fragment would need the others.
-fn echo_request() -> Expr {
-    all([
-        valid("icmp"),
-        eq(field("icmp.type"), number(ECHO_REQUEST, 8)),
-        is_zero(field("icmp.code")),
-        is_zero(field("ipv4.fragment")),
-        not(bit(field("ipv4.flags"), 0, 3)),
-    ])
-}
-
-/// RFC 792: addresses change places, and the type says so.
-fn answer_echo() -> Vec<Op> {
-    vec![
-        copy("eth.dst", "eth.src"),
-        copy("eth.src", "meta.gateway_mac"),
-        copy("ipv4.dst", "ipv4.src"),
-        copy("ipv4.src", "meta.next_ip"),
-        set("ipv4.ttl", number(REPLY_TTL, 8)),
-        set("icmp.type", number(ECHO_REPLY, 8)),
-        Op::Output(field("std.in_port")),
-        Op::Exit,
-    ]
 }
 
 /// A frame without labels goes to a port, to another edge, or to all.

@@ -26,15 +26,21 @@ pub(super) const TABLE: &str = "flows";
 /// A field that flows can set.
 struct Settable {
     name: &'static str,
-    target: &'static str,
+    /// Of those, the packet has one.
+    targets: &'static [&'static str],
     bits: u16,
     format: Format,
 }
 
-const fn settable(name: &'static str, target: &'static str, bits: u16, format: Format) -> Settable {
+const fn settable(
+    name: &'static str,
+    targets: &'static [&'static str],
+    bits: u16,
+    format: Format,
+) -> Settable {
     Settable {
         name,
-        target,
+        targets,
         bits,
         format,
     }
@@ -55,22 +61,26 @@ const FLOOD: u128 = 2;
 const CONTROLLER: u128 = 3;
 const MULTICAST: u128 = 5;
 
-const SETTABLE: [Settable; 15] = [
-    settable("eth_src", "eth.src", 48, Format::Mac),
-    settable("eth_dst", "eth.dst", 48, Format::Mac),
-    settable("vlan_vid", "vlan[0].vid", 12, Format::Number),
-    settable("ip_dscp", "ipv4.dscp", 6, Format::Number),
-    settable("ipv4_src", "ipv4.src", 32, Format::Ipv4),
-    settable("ipv4_dst", "ipv4.dst", 32, Format::Ipv4),
-    settable("tcp_src", "tcp.src", 16, Format::Number),
-    settable("tcp_dst", "tcp.dst", 16, Format::Number),
-    settable("udp_src", "udp.src", 16, Format::Number),
-    settable("udp_dst", "udp.dst", 16, Format::Number),
-    settable("icmpv4_type", "icmp.type", 8, Format::Number),
-    settable("icmpv4_code", "icmp.code", 8, Format::Number),
-    settable("arp_op", "arp.op", 16, Format::Number),
-    settable("arp_spa", "arp.spa", 32, Format::Ipv4),
-    settable("arp_tpa", "arp.tpa", 32, Format::Ipv4),
+const SETTABLE: [Settable; 19] = [
+    settable("eth_src", &["eth.src"], 48, Format::Mac),
+    settable("eth_dst", &["eth.dst"], 48, Format::Mac),
+    settable("vlan_vid", &["vlan[0].vid"], 12, Format::Number),
+    settable("ip_dscp", &["ipv4.dscp", "ipv6.dscp"], 6, Format::Number),
+    settable("ipv4_src", &["ipv4.src"], 32, Format::Ipv4),
+    settable("ipv4_dst", &["ipv4.dst"], 32, Format::Ipv4),
+    settable("tcp_src", &["tcp.src"], 16, Format::Number),
+    settable("tcp_dst", &["tcp.dst"], 16, Format::Number),
+    settable("udp_src", &["udp.src"], 16, Format::Number),
+    settable("udp_dst", &["udp.dst"], 16, Format::Number),
+    settable("icmpv4_type", &["icmp.type"], 8, Format::Number),
+    settable("icmpv4_code", &["icmp.code"], 8, Format::Number),
+    settable("arp_op", &["arp.op"], 16, Format::Number),
+    settable("arp_spa", &["arp.spa"], 32, Format::Ipv4),
+    settable("arp_tpa", &["arp.tpa"], 32, Format::Ipv4),
+    settable("ipv6_src", &["ipv6.src"], 128, Format::Ipv6),
+    settable("ipv6_dst", &["ipv6.dst"], 128, Format::Ipv6),
+    settable("icmpv6_type", &["icmpv6.type"], 8, Format::Number),
+    settable("icmpv6_code", &["icmpv6.code"], 8, Format::Number),
 ];
 
 pub(super) fn table() -> Table {
@@ -102,6 +112,8 @@ fn keys() -> Vec<Key> {
     const ARP: &[&str] = &["eth_type=0x806"];
     const TCP: &[&str] = &["ip_proto=6"];
     const UDP: &[&str] = &["ip_proto=17"];
+    const IPV6: &[&str] = &["eth_type=0x86dd"];
+    const ICMPV6: &[&str] = &["eth_type=0x86dd", "ip_proto=58"];
     const ICMPV4: &[&str] = &["eth_type=0x800", "ip_proto=1"];
     let optional = |name, value, format| key(name, field(value), KeyKind::Optional, format);
     let ternary = |name, value, format, requires: &[&str]| Key {
@@ -126,8 +138,12 @@ fn keys() -> Vec<Key> {
         ternary("udp_src", "udp.src", Format::Number, UDP),
         ternary("udp_dst", "udp.dst", Format::Number, UDP),
         ternary("tcp_flags", "tcp.flags", Format::Hex, TCP),
+        ternary("ipv6_src", "ipv6.src", Format::Ipv6, IPV6),
+        ternary("ipv6_dst", "ipv6.dst", Format::Ipv6, IPV6),
         ternary("icmpv4_type", "icmp.type", Format::Number, ICMPV4),
         ternary("icmpv4_code", "icmp.code", Format::Number, ICMPV4),
+        ternary("icmpv6_type", "icmpv6.type", Format::Number, ICMPV6),
+        ternary("icmpv6_code", "icmpv6.code", Format::Number, ICMPV6),
         ternary("arp_op", "arp.op", Format::Number, ARP),
         ternary("arp_spa", "arp.spa", Format::Ipv4, ARP),
         ternary("arp_tpa", "arp.tpa", Format::Ipv4, ARP),
@@ -240,12 +256,13 @@ fn edit_ops() -> Vec<Op> {
     let edit = |index: u16, ops: Vec<Op>| when(bit(param("edits"), index, EDITS_BITS), ops);
     let verdict = |value: u128, ops: Vec<Op>| when(eq(param("verdict"), number(value, 8)), ops);
     let mut ops = vec![edit(POP_VLAN, pop_vlan()), edit(PUSH_VLAN, push_vlan())];
-    ops.extend(
-        SETTABLE
-            .iter()
-            .zip(FIRST_SET..)
-            .map(|(field, index)| edit(index, vec![set(field.target, param(field.name))])),
-    );
+    ops.extend(SETTABLE.iter().zip(FIRST_SET..).map(|(field, index)| {
+        let sets = field.targets.iter();
+        edit(
+            index,
+            sets.map(|target| set(target, param(field.name))).collect(),
+        )
+    }));
     ops.push(edit(DEC_TTL, vec![decrement_ttl()]));
     // What follows sees the packet as it is now.
     ops.extend(summary());

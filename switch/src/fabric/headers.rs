@@ -25,9 +25,25 @@ pub(super) const IPV6: u128 = 0x86dd;
 const ARP: u128 = 0x0806;
 const VLAN: u128 = 0x8100;
 const SERVICE_VLAN: u128 = 0x88a8;
-const ICMP_PROTO: u128 = 1;
+pub(super) const ICMP_PROTO: u128 = 1;
 const TCP_PROTO: u128 = 6;
 const UDP_PROTO: u128 = 17;
+pub(super) const ICMPV6_PROTO: u128 = 58;
+
+/// Extension headers of IPv6 whose length is their second byte: hop-by-hop and destination options, routing
+/// (RFC 8200 §4).
+pub(super) const OPTION_PROTOS: [u128; 3] = [0, 43, 60];
+/// The fragment header, which has no such byte.
+pub(super) const FRAGMENT_PROTO: u128 = 44;
+/// Extension headers that are read; nothing after them is.
+pub(super) const MAX_EXTENSIONS: u8 = 8;
+/// Bytes of an extension header after the first 8. Nothing after a longer one is read, and it is forwarded.
+const MAX_EXTENSION_REST: u16 = 56;
+
+pub(super) const NEIGHBOR_SOLICITATION: u128 = 135;
+/// The option that says a link-layer address, of the source and of the target (RFC 4861 §4.6.1).
+pub(super) const SOURCE_ADDRESS: u128 = 1;
+pub(super) const TARGET_ADDRESS: u128 = 2;
 
 pub(super) fn types() -> Vec<HeaderType> {
     vec![
@@ -92,11 +108,26 @@ pub(super) fn types() -> Vec<HeaderType> {
             ],
             0,
         ),
+        // Any extension header; `fragment` and `more` mean something in a fragment header only.
+        header(
+            "extension",
+            &[
+                ("next_header", 8),
+                ("length", 8),
+                ("fragment", 13),
+                ("reserved", 2),
+                ("more", 1),
+                ("id", 32),
+            ],
+            MAX_EXTENSION_REST,
+        ),
         header(
             "icmp",
             &[("type", 8), ("code", 8), ("checksum", 16), ("rest", 32)],
             0,
         ),
+        header("nd", &[("target", 128)], 0),
+        header("nd_option", &[("type", 8), ("length", 8), ("mac", 48)], 0),
         header(
             "tcp",
             &[
@@ -130,7 +161,11 @@ pub(super) fn instances() -> Vec<Instance> {
         instance("arp", "arp"),
         instance("ipv4", "ipv4"),
         instance("ipv6", "ipv6"),
+        stack("ext", "extension", MAX_EXTENSIONS),
         instance("icmp", "icmp"),
+        instance("icmpv6", "icmp"),
+        instance("nd", "nd"),
+        instance("nd_option", "nd_option"),
         instance("tcp", "tcp"),
         instance("udp", "udp"),
     ]
@@ -151,10 +186,14 @@ pub(super) fn metadata() -> Vec<MetaField> {
         ("ip_dscp", 6),
         ("l4_src", 16),
         ("l4_dst", 16),
+        ("fragment", 13),
+        ("is_fragment", 1),
         // Where it entered.
         ("port_kind", 2),
         ("vni", 24),
         ("gateway_mac", 48),
+        ("gateway_ip", 32),
+        ("gateway_ip6", 128),
         ("packet_out_port", 32),
         // What was decided.
         ("to_all", 1),
@@ -164,6 +203,16 @@ pub(super) fn metadata() -> Vec<MetaField> {
         ("is_gateway", 1),
         ("flood", 1),
         ("next_ip", 32),
+        ("next_ip6", 128),
+        ("found", 1),
+        ("mtu", 32),
+        ("ip_length", 32),
+        // The error message that the sender gets.
+        ("icmp_error", 1),
+        ("icmp_type", 8),
+        ("icmp_code", 8),
+        ("icmp_rest", 32),
+        ("reply_to", 128),
         ("next_mac", 48),
         ("node_label", 20),
         ("out_port", 32),
@@ -178,7 +227,7 @@ const ACCEPT: &str = "accept";
 const REJECT: &str = "reject";
 
 pub(super) fn parser() -> Parser {
-    Parser {
+    let mut parser = Parser {
         start: "start".into(),
         states: vec![
             start(),
@@ -212,17 +261,90 @@ pub(super) fn parser() -> Parser {
                 "ipv6",
                 branch("ipv6", key("ipv6.version"), &[(6, "ipv6_payload")], REJECT),
             ),
-            branch(
-                "ipv6_payload",
-                key("ipv6.next_header"),
-                &[(TCP_PROTO, "tcp"), (UDP_PROTO, "udp")],
-                ACCEPT,
-            ),
+            ipv6_payload("ipv6_payload", "ipv6.next_header", 0),
             take("icmp", leaf("icmp", ACCEPT)),
+            take(
+                "icmpv6",
+                branch(
+                    "icmpv6",
+                    key("icmpv6.type"),
+                    &[(NEIGHBOR_SOLICITATION, "nd")],
+                    ACCEPT,
+                ),
+            ),
+            take(
+                "nd",
+                branch(
+                    "nd",
+                    ahead(0, 16),
+                    &[(SOURCE_ADDRESS << 8 | 1, "nd_option")],
+                    ACCEPT,
+                ),
+            ),
+            take("nd_option", leaf("nd_option", ACCEPT)),
             take("tcp", leaf("tcp", ACCEPT)),
             take("udp", leaf("udp", ACCEPT)),
         ],
+    };
+    parser
+        .states
+        .extend((0..MAX_EXTENSIONS).flat_map(extension));
+    parser
+}
+
+/// What follows an IPv6 header or `read` extension headers.
+fn ipv6_payload(state: &str, next_header: &str, read: u8) -> State {
+    let mut cases: Vec<(u128, String)> = [
+        (TCP_PROTO, "tcp"),
+        (UDP_PROTO, "udp"),
+        (ICMPV6_PROTO, "icmpv6"),
+    ]
+    .map(|(proto, next)| (proto, next.to_owned()))
+    .into();
+    if read < MAX_EXTENSIONS {
+        cases.extend(OPTION_PROTOS.map(|proto| (proto, format!("option{read}"))));
+        cases.push((FRAGMENT_PROTO, format!("fragment{read}")));
     }
+    let cases: Vec<_> = cases
+        .iter()
+        .map(|(proto, next)| (*proto, next.as_str()))
+        .collect();
+    branch(state, key(next_header), &cases, ACCEPT)
+}
+
+/// The states that read one extension header, and what follows it.
+fn extension(index: u8) -> [State; 4] {
+    let [option, options, fragment, next] =
+        ["option", "options", "fragment", "next"].map(|name| format!("{name}{index}"));
+    let extract = |var_length| {
+        vec![Extract {
+            instance: "ext.next".into(),
+            var_length,
+        }]
+    };
+    let length = Masked {
+        value: 0,
+        mask: !u128::from(MAX_EXTENSION_REST / 8),
+    };
+    [
+        State {
+            select: vec![ahead(8, 8)],
+            cases: vec![Case {
+                values: vec![length],
+                next: options.clone(),
+            }],
+            ..leaf(&option, ACCEPT)
+        },
+        State {
+            extract: extract(Some(shl(cast(16, field("ext.last.length")), 3))),
+            ..leaf(&options, &next)
+        },
+        State {
+            extract: extract(None),
+            ..branch(&fragment, key("ext.last.fragment"), &[(0, &next)], ACCEPT)
+        },
+        ipv6_payload(&next, "ext.last.next_header", index + 1),
+    ]
 }
 
 /// A packet from a layer-3 port begins with its IP header.
@@ -335,6 +457,32 @@ fn exactly(value: u128) -> Masked {
 
 // === checksums ===
 
+/// Covers the length of what it stands in front of, too: the switch makes such messages, and adds options to them.
+fn icmpv6() -> Checksum {
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    Checksum {
+        field: "icmpv6.checksum".into(),
+        covers: names(&[
+            "icmpv6.type",
+            "icmpv6.code",
+            "icmpv6.rest",
+            "nd.target",
+            "nd_option.type",
+            "nd_option.length",
+            "nd_option.mac",
+        ]),
+        pseudo: names(&[
+            "ipv6.src",
+            "ipv6.dst",
+            "ipv6.payload_length",
+            "ipv6.next_header",
+        ]),
+        offloadable: true,
+        zero_is_none: false,
+        payload: true,
+    }
+}
+
 pub(super) fn checksums() -> Vec<Checksum> {
     const IP: [&str; 6] = [
         "ipv4.proto",
@@ -356,6 +504,7 @@ pub(super) fn checksums() -> Vec<Checksum> {
         pseudo: IP.map(String::from).into(),
         offloadable: true,
         zero_is_none: false,
+        payload: false,
     };
     let own = |instance: &str, fields: &[&str]| Checksum {
         pseudo: Vec::new(),
@@ -380,7 +529,11 @@ pub(super) fn checksums() -> Vec<Checksum> {
                 "dst",
             ],
         ),
-        own("icmp", &["type", "code", "rest"]),
+        Checksum {
+            payload: true,
+            ..own("icmp", &["type", "code", "rest"])
+        },
+        icmpv6(),
         transport(
             "tcp",
             &[

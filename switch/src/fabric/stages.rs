@@ -116,15 +116,19 @@ pub(super) fn actions() -> Vec<Action> {
     vec![
         action(
             "host_port",
-            "A host of a network; `gateway_mac` is the address of the network's router there",
+            "A host of a network; the others are the addresses of the network's router there, 0 for none",
             vec![
                 formatted("vni", 24, Format::Number),
                 formatted("gateway_mac", 48, Format::Mac),
+                formatted("gateway_ip", 32, Format::Ipv4),
+                formatted("gateway_ip6", 128, Format::Ipv6),
             ],
             vec![
                 set("meta.port_kind", number(port_kind::HOST, 2)),
                 set("meta.vni", param("vni")),
                 set("meta.gateway_mac", param("gateway_mac")),
+                set("meta.gateway_ip", param("gateway_ip")),
+                set("meta.gateway_ip6", param("gateway_ip6")),
             ],
         ),
         action(
@@ -210,10 +214,6 @@ fn prepare() -> Vec<Op> {
 
 /// What one of several headers says, in one place.
 pub(super) fn summary() -> Vec<Op> {
-    let fragment = any([
-        not_zero(field("ipv4.fragment"), 13),
-        bit(field("ipv4.flags"), 0, 3),
-    ]);
     vec![
         copy("meta.eth_type", "eth.type"),
         when(
@@ -241,6 +241,14 @@ pub(super) fn summary() -> Vec<Op> {
                 ),
                 copy("meta.ip_proto", "ipv4.proto"),
                 copy("meta.ip_dscp", "ipv4.dscp"),
+                copy("meta.fragment", "ipv4.fragment"),
+                set(
+                    "meta.is_fragment",
+                    any([
+                        not_zero(field("ipv4.fragment"), 13),
+                        bit(field("ipv4.flags"), 0, 3),
+                    ]),
+                ),
             ],
             vec![when(
                 valid("ipv6"),
@@ -251,12 +259,13 @@ pub(super) fn summary() -> Vec<Op> {
                     ),
                     copy("meta.ip_proto", "ipv6.next_header"),
                     copy("meta.ip_dscp", "ipv6.dscp"),
+                    extensions(),
                 ],
             )],
         ),
         // All fragments of a packet stay on one path, and only the first has ports.
         when(
-            not(fragment),
+            not(field("meta.is_fragment")),
             vec![either(
                 valid("tcp"),
                 vec![
@@ -270,6 +279,29 @@ pub(super) fn summary() -> Vec<Op> {
             )],
         ),
     ]
+}
+
+/// The protocol is what the last extension header says that follows; one of them may make this a fragment.
+fn extensions() -> Op {
+    (0..headers::MAX_EXTENSIONS)
+        .rev()
+        .fold(None, |later: Option<Op>, index| {
+            let element = format!("ext[{index}]");
+            let is_fragment = eq(field("meta.ip_proto"), number(headers::FRAGMENT_PROTO, 8));
+            let mut ops = vec![
+                when(
+                    is_fragment,
+                    vec![
+                        set("meta.is_fragment", number(1, 1)),
+                        copy("meta.fragment", &format!("{element}.fragment")),
+                    ],
+                ),
+                copy("meta.ip_proto", &format!("{element}.next_header")),
+            ];
+            ops.extend(later);
+            Some(when(valid(&element), ops))
+        })
+        .expect("there is room for extension headers")
 }
 
 /// The label at the bottom names the network.

@@ -65,6 +65,11 @@ fn prerequisites_name_fields_of_the_table_and_never_run_in_circles() {
         BTreeSet::from(["eth_type", "ip_proto"])
     );
     assert_eq!(requires["tcp_dst"], BTreeSet::from(["ip_proto"]));
+    assert_eq!(
+        requires["icmpv6_type"],
+        BTreeSet::from(["eth_type", "ip_proto"])
+    );
+    assert_eq!(requires["ipv6_dst"], BTreeSet::from(["eth_type"]));
 }
 
 #[test]
@@ -90,7 +95,7 @@ fn each_edit_has_a_bit_of_its_own_and_each_settable_field_can_be_matched() {
             }
         }
     }
-    assert_eq!(bits.len(), 3 + 15);
+    assert_eq!(bits.len(), 3 + 19);
 }
 
 #[test]
@@ -206,6 +211,7 @@ fn entry(
 const ROUTER: u128 = 0x0200_0000_00fe;
 const HOST: u128 = 0x0200_0000_0001;
 const ADDRESS: u128 = 0x0a00_0001;
+const ADDRESS6: u128 = 0xfd00_0000_0000_0000_0000_0000_0000_0001;
 
 /// Ports 1 and 4 to hosts, 2 and 3 to switches.
 fn edge() -> Datapath {
@@ -216,13 +222,13 @@ fn edge() -> Datapath {
             schema,
             "port_in",
             &[("in_port", 1)],
-            ("host_port", &[1, ROUTER]),
+            ("host_port", &[1, ROUTER, ADDRESS + 1, ADDRESS6 + 1]),
         ),
         entry(
             schema,
             "port_in",
             &[("in_port", 4)],
-            ("host_port", &[1, ROUTER]),
+            ("host_port", &[1, ROUTER, ADDRESS + 1, ADDRESS6 + 1]),
         ),
         entry(schema, "port_in", &[("in_port", 2)], ("link_port", &[])),
         entry(schema, "port_in", &[("in_port", 3)], ("link_port", &[])),
@@ -246,12 +252,30 @@ fn edge() -> Datapath {
             schema,
             "neighbors",
             &[("vni", 1), ("ip", ADDRESS)],
-            ("neighbor", &[HOST]),
+            ("neighbor", &[HOST, 80]),
         ),
         entry(
             schema,
             "neighbors",
             &[("vni", 1), ("ip", ADDRESS + 1)],
+            ("gateway", &[]),
+        ),
+        entry(
+            schema,
+            "routes6",
+            &[("vni", 1), ("dst", 0xfd << 120)],
+            ("connected", &[]),
+        ),
+        entry(
+            schema,
+            "neighbors6",
+            &[("vni", 1), ("ip", ADDRESS6)],
+            ("neighbor", &[HOST, 80]),
+        ),
+        entry(
+            schema,
+            "neighbors6",
+            &[("vni", 1), ("ip", ADDRESS6 + 1)],
             ("gateway", &[]),
         ),
         entry(
@@ -341,6 +365,8 @@ fn frame() -> impl Strategy<Value = Vec<u8>> {
         Just(vec![0x08, 0x00, 0x4f]),
         Just(vec![0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1]),
         Just(vec![0x86, 0xdd, 0x60]),
+        ipv4_packet(),
+        ipv6_packet(),
         Just(vec![0x81, 0x00, 0, 1, 0x88, 0xa8, 0, 2, 0x08, 0x00, 0x45]),
         Just(vec![
             0x88, 0x47, 0, 1, 0, 0x40, 0x80, 0, 0x11, 0x40, 0, 0, 0, 0
@@ -355,6 +381,51 @@ fn frame() -> impl Strategy<Value = Vec<u8>> {
         [&dst.to_be_bytes()[10..], &[2, 0, 0, 0, 0, 5], &kind, &rest].concat()
     });
     prop_oneof![1 => noise(), 8 => shaped]
+}
+
+/// Headers that reach routing, errors and fragmentation; what is noise may follow.
+fn ipv4_packet() -> impl Strategy<Value = Vec<u8>> {
+    let dst = prop_oneof![Just(ADDRESS), Just(ADDRESS + 1), 0..1u128 << 32];
+    let ihl = prop_oneof![4 => Just(5), 1 => 0..16u8];
+    let proto = prop_oneof![Just(1), Just(6), Just(17), any::<u8>()];
+    let word = prop_oneof![Just(0), Just(0x4000), any::<u16>()];
+    (ihl, any::<u16>(), word, 0..3u8, proto, dst).prop_map(|(ihl, len, word, ttl, proto, dst)| {
+        let head = [
+            &[8, 0, 0x40 | ihl, 0][..],
+            &(len % 200).to_be_bytes(),
+            &[0, 9],
+        ]
+        .concat();
+        let rest = [&word.to_be_bytes()[..], &[ttl, proto, 0, 0, 10, 0, 0, 7]].concat();
+        [&head[..], &rest, &dst.to_be_bytes()[12..]].concat()
+    })
+}
+
+fn ipv6_packet() -> impl Strategy<Value = Vec<u8>> {
+    let dst = prop_oneof![Just(ADDRESS6), Just(ADDRESS6 + 1), any::<u128>()];
+    let proto = || {
+        prop_oneof![
+            Just(0u8),
+            Just(44),
+            Just(58),
+            Just(60),
+            Just(17),
+            any::<u8>()
+        ]
+    };
+    let hops = prop_oneof![Just(0u8), Just(1), Just(2), Just(255)];
+    let chain = proptest::collection::vec((proto(), 0..3u8, any::<[u8; 6]>()), 0..10);
+    (dst, proto(), hops, 0..200u16, chain).prop_map(|(dst, proto, hops, len, chain)| {
+        let head = [&[0x86, 0xdd, 0x60, 0, 0, 0][..], &len.to_be_bytes()].concat();
+        let src = ADDRESS6 + 6;
+        let mut bytes = [&head[..], &[proto, hops]].concat();
+        bytes.extend([src, dst].map(u128::to_be_bytes).concat());
+        for (next, length, body) in chain {
+            bytes.extend([&[next, length][..], &body].concat());
+            bytes.extend(vec![0; usize::from(length) * 8]);
+        }
+        bytes
+    })
 }
 
 fn vnet() -> impl Strategy<Value = VnetHdr> {

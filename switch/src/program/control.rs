@@ -166,7 +166,12 @@ impl Lower<'_> {
 /// Whether operations give a verdict other than drop.
 fn forwards(ops: &[Instr]) -> bool {
     ops.iter().any(|op| match op {
-        Instr::Output(_) | Instr::Multicast(_) | Instr::Flood | Instr::ToController => true,
+        Instr::Output(_)
+        | Instr::Multicast(_)
+        | Instr::Flood
+        | Instr::ToController
+        | Instr::Reject { .. }
+        | Instr::Fragment(_) => true,
         Instr::If {
             then, otherwise, ..
         } => forwards(then) || forwards(otherwise),

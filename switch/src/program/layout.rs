@@ -39,6 +39,7 @@ pub(crate) struct StdFields {
     pub(crate) wire_length: Slot,
     pub(crate) l3: Slot,
     pub(crate) egress_l3: Slot,
+    pub(crate) quoted_length: Slot,
 }
 
 /// All places.
@@ -182,6 +183,7 @@ impl<'p> Names<'p> {
             wire_length: define("wire_length", 32),
             l3: define("l3", 1),
             egress_l3: define("egress_l3", 1),
+            quoted_length: define("quoted_length", 16),
         };
         let layout = Layout {
             headers,

@@ -163,6 +163,23 @@ impl<'p> Lower<'p> {
             ir::Op::Flood => Instr::Flood,
             ir::Op::Drop(reason) => Instr::Drop(self.drop_reason(object, reason)),
             ir::Op::ToController => Instr::ToController,
+            ir::Op::Reject {
+                quote,
+                length,
+                limit,
+            } => {
+                let header = self.names.header(quote);
+                let header = self.note(object, header)?;
+                Instr::Reject {
+                    quote: header,
+                    gone: self.emitted_from(object, quote)?,
+                    length: self.sized(object, "the quoted length", length, 32, scope)?,
+                    limit: u32::from(*limit),
+                }
+            }
+            ir::Op::Fragment(size) => {
+                Instr::Fragment(self.sized(object, "the fragments' size", size, 32, scope)?)
+            }
             ir::Op::If {
                 cond,
                 then,
@@ -214,6 +231,19 @@ impl<'p> Lower<'p> {
             value,
             sums: sums.into(),
         })
+    }
+
+    /// A header and all that are emitted after it, as a set.
+    fn emitted_from(&mut self, object: &str, name: &str) -> Option<u128> {
+        let deparser = &self.pipeline.deparser;
+        let Some(at) = deparser.iter().position(|emitted| emitted == name) else {
+            let problem = format!("{name} is not emitted, and so cannot be quoted");
+            self.errors.push(object, problem);
+            return None;
+        };
+        // Names that do not exist are noted where the deparser is lowered.
+        let sets = deparser[at..].iter();
+        Some(sets.fold(0, |set, name| set | self.names.headers(name).unwrap_or(0)))
     }
 
     fn shift(&mut self, object: &str, name: &str, count: u8) -> Option<u8> {
@@ -357,6 +387,7 @@ impl<'p> Lower<'p> {
                 pseudo: pseudo.into(),
                 offloadable: checksum.offloadable,
                 zero_is_none: checksum.zero_is_none,
+                payload: checksum.payload,
             });
         }
     }
