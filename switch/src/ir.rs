@@ -21,7 +21,7 @@
 //! | `std.egress_l3` | 1 | egress only: this copy leaves by a layer-3 port |
 //! | `std.quoted_length` | 16 | after [`Op::Reject`]: bytes of the received packet that the new one carries |
 //!
-//! They are read only.
+//! They are read only; in ingress, and in the parser, those of egress are zero.
 //!
 //! # Verdict
 //!

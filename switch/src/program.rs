@@ -32,6 +32,10 @@ pub const MAX_STACKS: usize = 16;
 pub const MAX_CHECKSUMS: usize = 32;
 /// Most select keys of a parser state.
 pub const MAX_SELECT_KEYS: usize = 8;
+/// Most parameters of an action.
+pub const MAX_PARAMS: usize = 128;
+/// Most parser states, and most nodes of a control.
+pub const MAX_NODES: usize = 1 << 15;
 /// Most key fields of a table.
 pub const MAX_KEYS: usize = 128;
 

@@ -4,13 +4,20 @@ use std::collections::BTreeMap;
 
 use super::expr::Scope;
 use super::lower::Lower;
-use super::{Control, Instr, Node};
+use super::{Control, Instr, MAX_NODES, Node};
 use crate::ir;
 
 impl Lower<'_> {
     /// Lowers one control.
     pub(crate) fn lower_control(&mut self, what: &str, control: &ir::Control) -> Control {
         let mut indices = BTreeMap::new();
+        if control.nodes.len() > MAX_NODES {
+            self.errors.push(what, "has more than 32768 nodes");
+            return Control {
+                start: Control::END,
+                nodes: Box::default(),
+            };
+        }
         for (index, node) in (0_u16..).zip(&control.nodes) {
             if indices.insert(node.name.as_str(), index).is_some() {
                 let object = format!("{what} node {}", node.name);

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use super::expr::Scope;
 use super::layout::{Field, Home, Names, Place};
 use super::{
-    ChecksumDef, Control, Instr, Layout, MAX_CHECKSUMS, ParserState, ProgramError, SelectorDef,
-    SumPart, SumRole, TableDef,
+    ChecksumDef, Control, Instr, Layout, MAX_CHECKSUMS, MAX_PARAMS, ParserState, ProgramError,
+    SelectorDef, SumPart, SumRole, TableDef,
 };
 use crate::bits::Slot;
 use crate::drops::DropReason;
@@ -293,8 +293,9 @@ impl<'p> Lower<'p> {
                     self.errors.push(&object, problem);
                 }
             }
-            if action.params.len() > 255 {
-                self.errors.push(&object, "has more than 255 parameters");
+            if action.params.len() > MAX_PARAMS {
+                self.errors.push(&object, "has more than 128 parameters");
+                continue;
             }
             let scope = Scope {
                 params: &action.params,

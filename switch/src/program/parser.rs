@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::expr::Scope;
 use super::lower::Lower;
-use super::{Case, Ex, Extract, MAX_SELECT_KEYS, ParserState, Select, Target};
+use super::{Case, Ex, Extract, MAX_NODES, MAX_SELECT_KEYS, ParserState, Select, Target};
 use crate::bits::{Slot, max_value};
 use crate::ir;
 
@@ -12,6 +12,10 @@ impl Lower<'_> {
     /// Lowers all states; the first one is where parsing starts.
     pub(crate) fn lower_parser(&mut self) -> Vec<ParserState> {
         let parser = &self.pipeline.parser;
+        if parser.states.len() > MAX_NODES {
+            self.errors.push("parser", "has more than 32768 states");
+            return Vec::new();
+        }
         let mut indices = BTreeMap::from([
             ("accept", ParserState::ACCEPT),
             ("reject", ParserState::REJECT),

@@ -1,9 +1,12 @@
 //! What is accepted as a program, what is not, and what P4Info says of it.
 
+use proptest::prelude::*;
+use serde_json::{Value, json};
 use weft_proto::vocab::MatchKind;
 
 use super::*;
 use crate::ir::{BinaryOp, Expr, NodeKind, Op};
+use crate::packet::Packet;
 use crate::testing::*;
 
 #[test]
@@ -238,6 +241,80 @@ fn all_mistakes_are_reported_together() {
     pipeline.deparser.push("inner".into());
     let errors = Program::new(pipeline).unwrap_err();
     assert_eq!(errors.len(), 3, "{errors:#?}");
+}
+
+/// Every place of a JSON document, as a path of members and indices.
+fn places(value: &Value, path: &mut Vec<String>, out: &mut Vec<Vec<String>>) {
+    out.push(path.clone());
+    let children: Vec<(String, &Value)> = match value {
+        Value::Array(items) => (0..).map(|at: usize| at.to_string()).zip(items).collect(),
+        Value::Object(members) => members.iter().map(|(name, v)| (name.clone(), v)).collect(),
+        _ => Vec::new(),
+    };
+    for (name, child) in children {
+        path.push(name);
+        places(child, path, out);
+        path.pop();
+    }
+}
+
+/// What may stand in a pipeline where something else should.
+fn other(names: Vec<String>) -> impl Strategy<Value = Value> {
+    let number = prop_oneof![
+        0_u64..9,
+        Just(128),
+        Just(255),
+        Just(65_536),
+        any::<u32>().prop_map(u64::from)
+    ];
+    prop_oneof![
+        3 => proptest::sample::select(names).prop_map(Value::from),
+        3 => number.clone().prop_map(Value::from),
+        1 => number.prop_map(|number| format!("{number:#x}").into()),
+        1 => Just(Value::Null),
+        1 => Just(json!([])),
+        1 => Just(json!({ "field": "meta.vrf" })),
+        1 => Just(json!({ "param": "port" })),
+    ]
+}
+
+fn mutation() -> impl Strategy<Value = (Vec<String>, Value)> {
+    let pipeline = serde_json::to_value(router()).unwrap();
+    let mut paths = Vec::new();
+    places(&pipeline, &mut Vec::new(), &mut paths);
+    let names = paths
+        .iter()
+        .filter_map(|path| pipeline.pointer(&format!("/{}", path.join("/")))?.as_str())
+        .map(str::to_owned)
+        .collect();
+    (proptest::sample::select(paths), other(names))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1500))]
+
+    #[test]
+    fn a_damaged_pipeline_is_refused_or_runs(
+        mutations in proptest::collection::vec(mutation(), 1..4),
+        noise in proptest::collection::vec(any::<u8>(), 0..120),
+    ) {
+        let mut pipeline = serde_json::to_value(router()).unwrap();
+        for (path, value) in mutations {
+            if let Some(place) = pipeline.pointer_mut(&format!("/{}", path.join("/"))) {
+                *place = value;
+            }
+        }
+        let Ok(pipeline) = serde_json::from_value::<ir::Pipeline>(pipeline) else {
+            return Ok(());
+        };
+        if Program::new(pipeline.clone()).is_err() {
+            return Ok(());
+        }
+        let mut bench = Bench::with(pipeline);
+        for frame in [tcp4(HOST_MAC, &noise), udp6(ROUTER_MAC, &noise), noise] {
+            bench.send(1, Packet::from_bytes(&frame));
+        }
+    }
 }
 
 /// The router with one change is refused, and one of the errors is this.

@@ -197,7 +197,11 @@ async fn a_device_that_vanishes_harms_no_other_port() {
     // Two ports are two queues: the last frame of one may be taken before that of the other.
     let deadline = tokio::time::Instant::now() + SOON;
     while counters.rx().frames < 200 {
-        assert!(tokio::time::Instant::now() < deadline, "{:?}", counters.rx());
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "{:?}",
+            counters.rx()
+        );
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(counters.rx().frames, 200);
