@@ -13,6 +13,7 @@ use weft_proto::schema::Schema;
 use crate::audit::{SwitchDiff, Wanted};
 use crate::flow::FlowSpec;
 use crate::graph::Graph;
+use crate::packets::PacketIns;
 use crate::problem::FieldError;
 use crate::status::{
     DataplaneAddress, FlowView, HostView, LinkView, Metrics, OperState, PortCounters, PortView,
@@ -409,6 +410,29 @@ impl Handle {
     /// True when that was done before `deadline` passed.
     pub async fn sync(&self, switch: &str, deadline: Duration) -> Result<bool, HandleError> {
         self.shared.sync(switch, deadline).await
+    }
+
+    /// Sends a packet through a switch; `metadata` has a value for each field that the pipeline declares. It returns when
+    /// the packet is on its way; whether the switch could do what was asked, its counters tell.
+    pub async fn send_packet(
+        &self,
+        switch: &str,
+        metadata: Vec<u128>,
+        payload: bytes::Bytes,
+    ) -> Result<(), HandleError> {
+        self.shared.send_packet(switch, metadata, payload).await
+    }
+
+    /// Packets that switches sent after the one with id `since`, oldest first and at most `limit`; waits for some for
+    /// as long as `patience`.
+    pub async fn packet_ins(
+        &self,
+        since: u64,
+        switch: Option<&str>,
+        limit: usize,
+        patience: Duration,
+    ) -> PacketIns {
+        self.shared.packet_ins(since, switch, limit, patience).await
     }
 
     /// Waits until every switch that is connected has committed all that is desired now; false when `deadline` passed

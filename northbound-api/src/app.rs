@@ -15,8 +15,8 @@ use crate::auth::{Access, authenticate};
 use crate::finish::{finish, panicked};
 use crate::problem::{Problem, ProblemDocument};
 use crate::routes::{
-    diff, entries, flows, health, hosts, links, metrics, openapi, paths, pipeline, switches,
-    topology,
+    diff, entries, flows, health, hosts, links, metrics, openapi, packets, paths, pipeline,
+    switches, topology,
 };
 
 /// What handlers share.
@@ -62,6 +62,8 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(links::get, links::patch))
         .routes(routes!(hosts::list))
         .routes(routes!(hosts::get))
+        .routes(routes!(packets::send))
+        .routes(routes!(packets::list))
         .routes(routes!(paths::search))
 }
 

@@ -9,6 +9,7 @@ mod auth;
 mod finish;
 mod json;
 mod list;
+mod payload;
 mod problem;
 mod request;
 mod routes;

@@ -8,6 +8,7 @@ pub(crate) mod hosts;
 pub(crate) mod links;
 pub(crate) mod metrics;
 pub(crate) mod openapi;
+pub(crate) mod packets;
 pub(crate) mod paths;
 pub(crate) mod pipeline;
 pub(crate) mod switches;

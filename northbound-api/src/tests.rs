@@ -7,6 +7,7 @@ mod flows;
 mod forwarding;
 mod lab;
 mod openapi;
+mod packets;
 mod paths;
 mod reads;
 mod requests;

@@ -17,6 +17,7 @@ use crate::graph::Graph;
 use crate::handle::{Handle, Shared, State, SwitchEntry};
 use crate::model::{FabricMode, Host, HostKind, Link, Model, Peer, Switch};
 use crate::object;
+use crate::packets::PacketLog;
 use crate::reconcile::{Common, Elections, Mailbox, SwitchTask};
 use crate::southbound::SwitchClient;
 use crate::status::{
@@ -26,6 +27,8 @@ use crate::store::{Compare, Op, Revision, Store, StoreError, Txn, TxnOutcome};
 
 /// Commands that wait for the writer; senders wait when there are more.
 const COMMANDS: usize = 256;
+/// Packets that wait for a switch's task; senders wait when there are more.
+const PACKETS: usize = 64;
 /// Observations that wait for the writer.
 const OBSERVATIONS: usize = 1024;
 
@@ -50,6 +53,7 @@ pub async fn start(config: Config) -> Result<(Handle, JoinHandle<()>), StartErro
     let (events, event_queue) = mpsc::channel(COMMANDS);
     let (news, news_queue) = mpsc::channel(OBSERVATIONS);
     let (ready, ready_view) = watch::channel(false);
+    let packets = Arc::new(PacketLog::new());
     let common = Arc::new(Common {
         schema: Arc::clone(&schema),
         cookie: pipeline.cookie,
@@ -64,6 +68,7 @@ pub async fn start(config: Config) -> Result<(Handle, JoinHandle<()>), StartErro
         elections,
         status_changed: Notify::new(),
         events,
+        packets: Arc::clone(&packets),
         cancel: cancel.clone(),
     });
 
@@ -72,6 +77,7 @@ pub async fn start(config: Config) -> Result<(Handle, JoinHandle<()>), StartErro
     let mut switches = BTreeMap::new();
     for (name, switch) in &model.switches {
         let mailbox = Arc::new(Mailbox::default());
+        let (packet_outs, packet_queue) = mpsc::channel(PACKETS);
         let (published, status) = watch::channel(Arc::new(SwitchStatus::default()));
         let client = SwitchClient::new(southbound.clone(), switch.device_id);
         let node = NodeClient::new(southbound.clone());
@@ -80,7 +86,7 @@ pub async fn start(config: Config) -> Result<(Handle, JoinHandle<()>), StartErro
             Arc::clone(&common),
             client,
             node,
-            Arc::clone(&mailbox),
+            (Arc::clone(&mailbox), packet_queue),
             published,
         );
         tasks.spawn(task.run());
@@ -89,6 +95,7 @@ pub async fn start(config: Config) -> Result<(Handle, JoinHandle<()>), StartErro
             labels: switch.labels.clone(),
             schema: Arc::clone(&schema),
             mailbox: Arc::clone(&mailbox),
+            packets: packet_outs,
             status,
         };
         switches.insert(name.clone(), entry);
@@ -113,6 +120,7 @@ pub async fn start(config: Config) -> Result<(Handle, JoinHandle<()>), StartErro
             .map(|host| (host.name.clone(), host_view(host, &model)))
             .collect(),
         switches,
+        packets,
         state: RwLock::new(initial_state(&model)),
     });
     let inputs = Inputs {

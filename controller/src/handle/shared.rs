@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tonic::transport::Channel;
 use weft_proto::node::v1 as node;
 use weft_proto::node::v1::node_client::NodeClient;
@@ -15,6 +15,7 @@ use super::{Command, FlowFilter, HandleError, RawEntry};
 use crate::audit::{self, SwitchDiff, Wanted};
 use crate::flow::{CompiledFlow, FlowSpec};
 use crate::graph::Graph;
+use crate::packets::{PacketIns, PacketLog, PacketOut};
 use crate::reconcile::Mailbox;
 use crate::southbound::{SwitchClient, SwitchState};
 use crate::status::{
@@ -25,6 +26,9 @@ use crate::store::Revision;
 
 /// How long a complete read of a switch may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a switch's task may take to hand over a packet.
+const PACKET_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Everything that handles read.
 #[derive(Debug)]
@@ -38,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) nodes: Vec<NodeView>,
     pub(crate) hosts: BTreeMap<String, HostView>,
     pub(crate) switches: BTreeMap<String, SwitchEntry>,
+    pub(crate) packets: Arc<PacketLog>,
     /// Written by the controller's writer only; never held across an await.
     pub(crate) state: RwLock<State>,
 }
@@ -49,6 +54,7 @@ pub(crate) struct SwitchEntry {
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) schema: Arc<Schema>,
     pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) packets: mpsc::Sender<PacketOut>,
     pub(crate) status: watch::Receiver<Arc<SwitchStatus>>,
 }
 
@@ -345,6 +351,55 @@ impl Shared {
             Ok(Ok(_)) => Ok(true),
             Ok(Err(_)) => Err(HandleError::Stopped),
             Err(_) => Ok(false),
+        }
+    }
+
+    pub(crate) async fn send_packet(
+        &self,
+        switch: &str,
+        metadata: Vec<u128>,
+        payload: bytes::Bytes,
+    ) -> Result<(), HandleError> {
+        let entry = self.entry(switch)?;
+        if !entry.status.borrow().connected {
+            return Err(unavailable(switch, "this controller is not its primary"));
+        }
+        let (sent, done) = oneshot::channel();
+        let packet = PacketOut {
+            metadata,
+            payload,
+            sent,
+        };
+        let hand_over = async {
+            entry.packets.send(packet).await.ok()?;
+            done.await.ok()
+        };
+        match tokio::time::timeout(PACKET_TIMEOUT, hand_over).await {
+            Ok(Some(())) => Ok(()),
+            _ => Err(unavailable(switch, "the packet was not taken")),
+        }
+    }
+
+    pub(crate) async fn packet_ins(
+        &self,
+        since: u64,
+        switch: Option<&str>,
+        limit: usize,
+        patience: Duration,
+    ) -> PacketIns {
+        let mut newest = self.packets.newest();
+        let found = async {
+            loop {
+                newest.mark_unchanged();
+                let found = self.packets.after(since, switch, limit);
+                if !found.packets.is_empty() || newest.changed().await.is_err() {
+                    return found;
+                }
+            }
+        };
+        match tokio::time::timeout(patience, found).await {
+            Ok(found) => found,
+            Err(_) => self.packets.after(since, switch, limit),
         }
     }
 

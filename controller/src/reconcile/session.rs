@@ -37,6 +37,10 @@ pub(super) enum Message {
     Role(Role),
     /// These entries were not hit for their idle timeout.
     IdleTimeout(Vec<wire::TableEntry>),
+    /// A packet, with what came with it.
+    PacketIn(wire::PacketIn),
+    /// The switch took something amiss.
+    Error(String),
     /// Something that needs no answer.
     Other,
 }
@@ -89,8 +93,19 @@ impl Session {
         Ok(match message.update {
             Some(Response::Arbitration(update)) => Message::Role(role(&update)),
             Some(Response::IdleTimeoutNotification(idle)) => Message::IdleTimeout(idle.table_entry),
+            Some(Response::Packet(packet)) => Message::PacketIn(packet),
+            Some(Response::Error(error)) => Message::Error(error.message),
             _ => Message::Other,
         })
+    }
+
+    /// Sends a packet.
+    pub(super) async fn send(&self, packet: wire::PacketOut) -> Result<(), Status> {
+        let update = Some(Request::Packet(packet));
+        self.requests
+            .send(wire::StreamMessageRequest { update })
+            .await
+            .map_err(|_| Status::unavailable("stream ended"))
     }
 }
 

@@ -27,6 +27,7 @@ use super::election::Elections;
 use super::session::{Message, Role, Session};
 use super::{Mailbox, Reconciler};
 use crate::compile::Update;
+use crate::packets::{PacketLog, PacketOut};
 use crate::southbound::{RunningPipeline, SwitchClient, code_name, timed};
 use crate::status::{Condition, ConditionType, SwitchStatus, TableUse};
 use crate::store::{Revision, StoreError};
@@ -54,6 +55,8 @@ pub(crate) struct Common {
     /// Tells the controller to look at the statuses again.
     pub(crate) status_changed: Notify,
     pub(crate) events: mpsc::Sender<TaskEvent>,
+    /// Packets of all switches.
+    pub(crate) packets: Arc<PacketLog>,
     pub(crate) cancel: CancellationToken,
 }
 
@@ -72,6 +75,8 @@ pub(crate) struct SwitchTask {
     client: SwitchClient,
     node: NodeClient<Channel>,
     mailbox: Arc<Mailbox>,
+    /// Packets to send while this controller is primary.
+    packets: mpsc::Receiver<PacketOut>,
     published: watch::Sender<Arc<SwitchStatus>>,
     status: SwitchStatus,
     core: Reconciler,
@@ -105,7 +110,7 @@ impl SwitchTask {
         common: Arc<Common>,
         client: SwitchClient,
         node: NodeClient<Channel>,
-        mailbox: Arc<Mailbox>,
+        (mailbox, packets): (Arc<Mailbox>, mpsc::Receiver<PacketOut>),
         published: watch::Sender<Arc<SwitchStatus>>,
     ) -> Self {
         Self {
@@ -114,6 +119,7 @@ impl SwitchTask {
             client,
             node,
             mailbox,
+            packets,
             published,
             status: SwitchStatus::default(),
             core: Reconciler::new(name),
@@ -253,7 +259,10 @@ impl SwitchTask {
                     Message::Role(Role::Primary) | Message::Other => {}
                     Message::Role(other) => return Ok(other),
                     Message::IdleTimeout(entries) => self.report_idle(&entries).await,
+                    Message::PacketIn(packet) => self.take_packet(packet),
+                    Message::Error(detail) => tracing::warn!(%detail, "switch refused a packet"),
                 },
+                Some(packet) = self.packets.recv() => self.send_packet(session, packet).await?,
                 () = self.mailbox.changed() => {}
                 () = sleep(retry) => self.core.handle_retry(),
             }
@@ -418,6 +427,32 @@ impl SwitchTask {
         } else {
             Ok(())
         }
+    }
+
+    fn take_packet(&self, packet: wire::PacketIn) {
+        let fields = self.common.schema.packet_in();
+        match codec::decode_packet_metadata(fields, &packet.metadata) {
+            Ok(metadata) => {
+                let log = &self.common.packets;
+                log.add(&self.name, metadata, packet.payload);
+            }
+            Err(error) => tracing::warn!(%error, "packet-in does not fit the pipeline"),
+        }
+    }
+
+    async fn send_packet(&self, session: &Session, packet: PacketOut) -> Result<(), Status> {
+        // Nobody waits any more: it is too late for this packet.
+        if packet.sent.is_closed() {
+            return Ok(());
+        }
+        let fields = self.common.schema.packet_out();
+        let message = wire::PacketOut {
+            payload: packet.payload,
+            metadata: codec::encode_packet_metadata(fields, &packet.metadata),
+        };
+        session.send(message).await?;
+        let _ = packet.sent.send(());
+        Ok(())
     }
 
     async fn report_idle(&mut self, entries: &[wire::TableEntry]) {
