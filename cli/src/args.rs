@@ -1,8 +1,9 @@
 //! The command line.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -82,6 +83,8 @@ pub(crate) enum Command {
     /// Take links down and up
     #[command(subcommand)]
     Link(Link),
+    /// Write what passes an interface of a host or a port of a switch, as pcapng
+    Capture(Capture),
     /// Send a request to the API
     Api(Api),
     /// Print what makes a shell complete this command
@@ -288,6 +291,72 @@ pub(crate) enum LinkState {
     Down,
     /// It does.
     Up,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Capture {
+    /// Where: NODE:INTERFACE, of a host or a switch
+    #[arg(value_name = "NODE:INTERFACE")]
+    pub(crate) place: String,
+    /// Write to a file; default: standard output, for a pipe into `tshark -r -`
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) write: Option<PathBuf>,
+    /// Only packets from or to this address
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) host: Option<IpAddr>,
+    /// Only TCP and UDP packets from or to this port
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: Option<u16>,
+    /// Only this protocol: arp, ip, ip6, icmp, icmp6, tcp, udp, or an IP protocol's number
+    #[arg(long, value_name = "PROTO")]
+    pub(crate) proto: Option<Proto>,
+    /// End after so many frames
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+}
+
+/// A protocol that captures are filtered by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proto {
+    /// What is in the Ethernet frame.
+    EtherType(u16),
+    /// What is in the IP packet.
+    Ip(u8),
+}
+
+impl Proto {
+    /// Ethernet type and IP protocol.
+    pub(crate) fn numbers(self) -> (Option<u16>, Option<u8>) {
+        match self {
+            Self::EtherType(number) => (Some(number), None),
+            Self::Ip(number) => (None, Some(number)),
+        }
+    }
+}
+
+impl FromStr for Proto {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        Ok(match name.to_ascii_lowercase().as_str() {
+            "arp" => Self::EtherType(0x0806),
+            "ip" | "ip4" | "ipv4" => Self::EtherType(0x0800),
+            "ip6" | "ipv6" => Self::EtherType(0x86dd),
+            "icmp" => Self::Ip(1),
+            "tcp" => Self::Ip(6),
+            "udp" => Self::Ip(17),
+            "icmp6" | "icmpv6" => Self::Ip(58),
+            number => match number.parse() {
+                Ok(number) if number > 0 => Self::Ip(number),
+                _ => {
+                    return Err(
+                        "one of arp, ip, ip6, icmp, icmp6, tcp, udp, or a number from 1 to 255"
+                            .to_owned(),
+                    );
+                }
+            },
+        })
+    }
 }
 
 #[derive(Debug, Args)]

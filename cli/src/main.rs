@@ -85,6 +85,7 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Flow(args) => commands::flow::run(global, args).await?,
         Command::Path(args) => commands::path::run(global, args).await?,
         Command::Link(args) => commands::link::run(global, args).await?,
+        Command::Capture(args) => commands::capture::run(global, args).await?,
         Command::Completions(args) => commands::completions::run(args),
         Command::Controller(args) => commands::controller::run(global, args).await?,
         Command::Dataplane => {}

@@ -184,7 +184,10 @@ fn is_in_foreground() -> bool {
 }
 
 /// The name most like a given one, if any is like it at all.
-fn similar<'a>(name: &str, names: impl IntoIterator<Item = &'a String>) -> Option<String> {
+pub(crate) fn similar<'a>(
+    name: &str,
+    names: impl IntoIterator<Item = &'a String>,
+) -> Option<String> {
     names
         .into_iter()
         .map(|known| (strsim::damerau_levenshtein(name, known), known))

@@ -10,6 +10,7 @@
 //!      ◀── events (pipe) ──┘   hosts, switches, lab.sock   ◀──P4Runtime──┘
 //! ```
 
+pub mod capture;
 pub mod client;
 pub mod control;
 pub mod controller;
@@ -20,6 +21,7 @@ pub mod info;
 pub mod limits;
 pub mod netlink;
 pub mod netns;
+pub mod pcapng;
 pub mod plan;
 pub mod process;
 pub mod programs;

@@ -26,6 +26,7 @@ use tonic::transport::server::Connected;
 use weft_proto::node::v1 as node;
 use weft_proto::vocab::{DeviceId, PortNo};
 
+use crate::capture::Capture;
 use crate::counters::PortCounters;
 use crate::datapath::Nanos;
 use crate::device::{Device, Devices, Sink};
@@ -39,6 +40,8 @@ use crate::worker::{Change, PacketInSink, Pending, Stopped, Threads, Workers, na
 const EVENT_QUEUE: usize = 4096;
 /// Most recorders at once: a trace has a bit for each.
 const MAX_RECORDERS: usize = 64;
+/// Most captures at once: each costs every frame a comparison.
+const MAX_CAPTURES: usize = 64;
 
 /// What a [`SwitchHost`] starts with.
 #[derive(Clone, Debug, Default)]
@@ -190,6 +193,7 @@ pub(crate) struct Shared {
     /// Changes are sent to the workers and announced under this lock, so everybody sees one order.
     topology: Mutex<Topology>,
     recorders: Mutex<BTreeMap<u64, Arc<Recorder>>>,
+    captures: Mutex<BTreeMap<u64, Arc<Capture>>>,
     last_id: AtomicU64,
     start: Instant,
 }
@@ -232,6 +236,7 @@ impl SwitchHost {
             events: broadcast::Sender::new(EVENT_QUEUE),
             topology: Mutex::new(topology),
             recorders: Mutex::default(),
+            captures: Mutex::default(),
             last_id: AtomicU64::new(0),
             start,
         };
@@ -470,6 +475,32 @@ impl Shared {
         let recorder = recorders.remove(&id).ok_or_else(|| unknown_recorder(id))?;
         let all = recorders.values().cloned().collect();
         Ok((recorder, self.workers.apply(&Change::Recorders(all))?))
+    }
+
+    fn captures(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Capture>>> {
+        // A map is whole between any two operations on it.
+        self.captures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins to watch a port; returns the capture's number.
+    pub(crate) fn add_capture(&self, capture: Arc<Capture>) -> Result<(u64, Pending), Status> {
+        let mut captures = self.captures();
+        if captures.len() >= MAX_CAPTURES {
+            return Err(Status::resource_exhausted("there are 64 captures already"));
+        }
+        let id = self.next_id();
+        captures.insert(id, capture);
+        let all = captures.values().cloned().collect();
+        Ok((id, self.workers.apply(&Change::Captures(all))?))
+    }
+
+    /// Watches a port no longer.
+    pub(crate) fn remove_capture(&self, id: u64) {
+        let mut captures = self.captures();
+        captures.remove(&id);
+        let all = captures.values().cloned().collect();
+        // Nobody waits for it; workers that have ended watch nothing.
+        drop(self.workers.apply(&Change::Captures(all)));
     }
 
     /// A recorder by its number.

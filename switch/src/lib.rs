@@ -7,6 +7,7 @@
 //! [`datapath::Datapath`] runs both over packets.
 
 mod bits;
+mod capture;
 pub mod checksum;
 pub mod counters;
 pub mod datapath;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use weft_proto::vocab::{DeviceId, PortNo};
 
+use crate::capture::{Capture, Direction};
 use crate::datapath::{Counted, Datapath, Emit, Nanos, Scratch};
 use crate::drops::DropReason;
 use crate::host::Endpoint;
@@ -52,6 +53,7 @@ pub struct Plane<O = Quiet> {
     /// In the order of the wiring's devices; `None` without a pipeline.
     datapaths: Vec<Option<Datapath>>,
     recorders: Vec<Arc<Recorder>>,
+    captures: Vec<Arc<Capture>>,
     scratch: Scratch<O>,
     work: VecDeque<Work>,
     emits: Vec<Emit>,
@@ -89,6 +91,7 @@ impl<O: Observer> Plane<O> {
             wiring: Arc::default(),
             datapaths: Vec::new(),
             recorders: Vec::new(),
+            captures: Vec::new(),
             scratch: Scratch::observed(observer),
             work: VecDeque::new(),
             emits: Vec::new(),
@@ -136,6 +139,11 @@ impl<O: Observer> Plane<O> {
     /// Replaces the recorders; only the first 64 count.
     pub fn set_recorders(&mut self, recorders: Vec<Arc<Recorder>>) {
         self.recorders = recorders;
+    }
+
+    /// Replaces the watchers of ports.
+    pub(crate) fn set_captures(&mut self, captures: Vec<Arc<Capture>>) {
+        self.captures = captures;
     }
 
     /// Working memory, for drivers that receive into its buffers and give them back.
@@ -223,6 +231,7 @@ impl<O: Observer> Plane<O> {
         let arrival = Arrival {
             wired,
             in_port,
+            now,
             trace,
             counts: O::COUNTS,
         };
@@ -234,6 +243,7 @@ impl<O: Observer> Plane<O> {
             if !port.up {
                 return self.drop_copy(&arrival, packet, DropReason::PORT_DOWN);
             }
+            self.capture(&arrival, in_port, Direction::Inbound, &packet);
         }
         // Unless the parser can tell which headers do not count.
         self.scratch.counted = Counted {
@@ -310,6 +320,7 @@ impl<O: Observer> Plane<O> {
         if O::COUNTS {
             port.counters.sent(self.scratch.counted);
         }
+        self.capture(arrival, number, Direction::Outbound, &packet);
         match &port.target {
             Target::Nothing | Target::Io(_) => {
                 arrival.finish(&self.recorders, number, None);
@@ -334,6 +345,20 @@ impl<O: Observer> Plane<O> {
         }
     }
 
+    /// Shows a packet that passes a port to those who watch it.
+    fn capture(&self, arrival: &Arrival<'_>, port: PortNo, direction: Direction, packet: &Packet) {
+        if self.captures.is_empty() {
+            return;
+        }
+        let at = Endpoint {
+            device: arrival.wired.device,
+            port,
+        };
+        for capture in &self.captures {
+            capture.offer(at, direction, packet, arrival.now);
+        }
+    }
+
     fn drop_copy(&mut self, arrival: &Arrival<'_>, packet: Packet, reason: DropReason) {
         self.scratch.observer.dropped(reason);
         self.scratch.pool.recycle(packet);
@@ -345,6 +370,8 @@ impl<O: Observer> Plane<O> {
 struct Arrival<'a> {
     wired: &'a WiredDevice,
     in_port: PortNo,
+    /// When it came into the process.
+    now: Nanos,
     trace: Option<Box<Trace>>,
     /// Whether it moves the counters.
     counts: bool,

@@ -194,6 +194,16 @@ impl FlowKey {
         Self::parse_ethernet(frame).unwrap_or_default()
     }
 
+    /// Reads the flow of an IP packet; what is missing or cut stays `None`.
+    pub(crate) fn parse_packet(packet: &[u8]) -> Self {
+        let flow = match packet.first().map(|first| first >> 4) {
+            Some(4) => Self::parse_ipv4(packet),
+            Some(6) => Self::parse_ipv6(packet),
+            _ => None,
+        };
+        flow.unwrap_or_default()
+    }
+
     fn parse_ethernet(frame: &[u8]) -> Option<Self> {
         let mut rest = frame.get(12..)?;
         loop {

@@ -4,6 +4,7 @@
 
 pub(crate) mod arbitration;
 mod authority;
+mod capture;
 mod config;
 mod node;
 mod read;

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use weft_proto::vocab::DeviceId;
 
+use crate::capture::Capture;
 use crate::datapath::Nanos;
 use crate::packet::Packet;
 use crate::patch::Wiring;
@@ -33,6 +34,8 @@ pub(crate) enum Change {
     State(DeviceId, Option<State>),
     /// Recorders of paths.
     Recorders(Vec<Arc<Recorder>>),
+    /// Watchers of ports.
+    Captures(Vec<Arc<Capture>>),
 }
 
 /// What a worker is asked to do.

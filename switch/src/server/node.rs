@@ -14,7 +14,7 @@ use weft_proto::node::v1 as node;
 use weft_proto::node::v1::node_server::Node;
 use weft_proto::vocab::{DeviceId, PortNo};
 
-use super::Target;
+use super::{Target, capture};
 use crate::counters::PortCounters;
 use crate::device::Claim;
 use crate::drops::DropReason;
@@ -196,6 +196,17 @@ impl Node for Target {
             .await
             .map(Response::new)
     }
+
+    type CaptureStream = BoxStream<'static, Result<node::CapturedFrames, Status>>;
+
+    async fn capture(
+        &self,
+        request: Request<node::CaptureRequest>,
+    ) -> Result<Response<Self::CaptureStream>, Status> {
+        let frames = capture::capture(&self.shared, request.into_inner()).await?;
+        let frames = frames.take_until(self.stop.clone().cancelled_owned());
+        Ok(Response::new(Box::pin(frames)))
+    }
 }
 
 impl Shared {
@@ -329,7 +340,7 @@ fn path_filter(filter: &node::PathFilter) -> Result<PathFilter, Status> {
     })
 }
 
-fn address(bytes: &[u8]) -> Result<Option<IpAddr>, Status> {
+pub(super) fn address(bytes: &[u8]) -> Result<Option<IpAddr>, Status> {
     if bytes.is_empty() {
         return Ok(None);
     }

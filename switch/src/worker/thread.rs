@@ -167,6 +167,7 @@ impl Worker {
             Change::Wiring(wiring) => self.set_wiring(wiring),
             Change::State(device, state) => self.plane.set_state(device, state),
             Change::Recorders(recorders) => self.plane.set_recorders(recorders),
+            Change::Captures(captures) => self.plane.set_captures(captures),
         }
     }
 

@@ -263,3 +263,55 @@ async fn a_claim_is_remembered_and_one_behind_it_refused() {
         (false, 2, 10)
     );
 }
+
+#[tokio::test]
+async fn a_capture_shows_what_passes_a_port_both_ways_until_its_reader_goes() {
+    let lab = Lab::start(pair()).await;
+    let near = lab.host.attach_memory(at(1, 1)).unwrap();
+    let far = lab.host.attach_memory(at(2, 1)).unwrap();
+    let _primaries = (lab.own(1).await, lab.own(2).await);
+    for (device, from, to) in [(1, 1, 2), (1, 2, 1), (2, 1, 2), (2, 2, 1)] {
+        lab.write(device, &[insert(forward(from, "send", &[to]))])
+            .await
+            .unwrap();
+    }
+    let request = |device_id, port| node::CaptureRequest {
+        port: Some(node::Endpoint { device_id, port }),
+        filter: None,
+    };
+    let mut trunk = (lab.node.clone().capture(request(1, 2)).await.unwrap()).into_inner();
+    near.send(&frame(0x0800, b"there"));
+    assert_eq!(far.receive(SOON), Some(frame(0x0800, b"there")));
+    far.send(&frame(0x0800, b"back"));
+    assert_eq!(near.receive(SOON), Some(frame(0x0800, b"back")));
+    let mut seen = Vec::new();
+    while seen.len() < 2 {
+        let message = trunk.message().await.unwrap().unwrap();
+        assert_eq!(message.dropped, 0);
+        seen.extend(message.frames);
+    }
+    assert!(seen[0].time_ns <= seen[1].time_ns);
+    let seen: Vec<_> = (seen.iter())
+        .map(|seen| (seen.direction(), seen.frame.to_vec()))
+        .collect();
+    use node::captured_frame::Direction;
+    assert_eq!(
+        seen,
+        [
+            (Direction::Outbound, frame(0x0800, b"there")),
+            (Direction::Inbound, frame(0x0800, b"back")),
+        ]
+    );
+
+    drop(trunk);
+
+    let unknown = lab.node.clone().capture(request(1, 9)).await;
+    assert_eq!(unknown.unwrap_err().code(), Code::NotFound);
+    let mut wrong = request(1, 1);
+    wrong.filter = Some(node::CaptureFilter {
+        port: 70_000,
+        ..node::CaptureFilter::default()
+    });
+    let wrong = lab.node.clone().capture(wrong).await;
+    assert_eq!(wrong.unwrap_err().code(), Code::InvalidArgument);
+}
