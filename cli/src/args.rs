@@ -87,6 +87,8 @@ pub(crate) enum Command {
     Capture(Capture),
     /// Send a request to the API
     Api(Api),
+    /// Try what labs need of this machine, and say what helps where it does not work
+    Doctor(Doctor),
     /// Print what makes a shell complete this command
     Completions(Completions),
     /// Run a controller with its API
@@ -375,6 +377,13 @@ pub(crate) struct Api {
     /// Print status and headers too
     #[arg(short, long)]
     pub(crate) include: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// Try one need in this process; `weft doctor` starts these
+    #[arg(long, hide = true, value_name = "NEED")]
+    pub(crate) probe: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@ pub(crate) mod api;
 pub(crate) mod capture;
 pub(crate) mod completions;
 pub(crate) mod controller;
+pub(crate) mod doctor;
 pub(crate) mod exec;
 pub(crate) mod flow;
 pub(crate) mod get;

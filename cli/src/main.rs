@@ -32,6 +32,9 @@ fn main() -> ExitCode {
     if matches!(cli.command, Command::Dataplane) {
         return weft_lab::dataplane::main();
     }
+    if let Command::Doctor(args) = &cli.command {
+        return commands::doctor::run(&cli.global, args);
+    }
     match run(&cli) {
         Ok(code) => code,
         Err(failure) => {
@@ -88,7 +91,7 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Capture(args) => commands::capture::run(global, args).await?,
         Command::Completions(args) => commands::completions::run(args),
         Command::Controller(args) => commands::controller::run(global, args).await?,
-        Command::Dataplane => {}
+        Command::Dataplane | Command::Doctor(_) => {}
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -15,6 +15,7 @@ pub mod client;
 pub mod control;
 pub mod controller;
 pub mod dataplane;
+pub mod doctor;
 pub mod exec;
 pub mod host;
 pub mod info;
