@@ -58,6 +58,12 @@ fn ring() {
 }
 
 #[test]
+fn ipv6() {
+    // 20 pairs, 1 bridged, 4 routed, 6 to gateways, 6 and 2 replies, 3 pages, 1 refusal.
+    proves_itself("ipv6", 20 + 1 + 4 + 6 + 6 + 2 + 3 + 1);
+}
+
+#[test]
 fn fat_tree_k4() {
     proves_itself("fat-tree-k4", 240 + 1 + 16 + 1);
 }
