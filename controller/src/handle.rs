@@ -22,10 +22,15 @@ use crate::status::{
 use crate::store::{Revision, StoreError};
 
 mod entries;
+mod sets;
 mod shared;
 
 pub use entries::{DeleteEntry, EntryView, PutEntry, PutEntryAnswer};
 pub(crate) use entries::{RawEntry, entry_view, full_name};
+pub(crate) use sets::FlowSet;
+pub use sets::{
+    ChangeKind, DeleteFlowSet, FlowChange, FlowSetView, PutFlowSet, PutFlowSetAnswer, SetFlow,
+};
 pub(crate) use shared::{Flow, Shared, State, SwitchEntry, flow_view};
 
 /// A clone of it is the same controller.
@@ -40,6 +45,14 @@ pub(crate) enum Command {
     PutFlow(PutFlow, oneshot::Sender<Result<PutFlowAnswer, HandleError>>),
     DeleteFlow(
         DeleteFlow,
+        oneshot::Sender<Result<DeleteAnswer, HandleError>>,
+    ),
+    PutFlowSet(
+        PutFlowSet,
+        oneshot::Sender<Result<PutFlowSetAnswer, HandleError>>,
+    ),
+    DeleteFlowSet(
+        DeleteFlowSet,
         oneshot::Sender<Result<DeleteAnswer, HandleError>>,
     ),
     PutEntry(
@@ -351,6 +364,30 @@ impl Handle {
     /// Takes a flow back.
     pub async fn delete_flow(&self, request: DeleteFlow) -> Result<DeleteAnswer, HandleError> {
         self.call(|reply| Command::DeleteFlow(request, reply)).await
+    }
+
+    /// Names of all flow sets.
+    pub fn flow_set_names(&self) -> Vec<String> {
+        self.shared.flow_set_names()
+    }
+
+    /// One flow set, with its flows.
+    pub fn flow_set(&self, name: &str) -> Result<FlowSetView, HandleError> {
+        self.shared.flow_set(name)
+    }
+
+    /// Declares a flow set: these flows and no others, stored at once. Saying the same again changes nothing.
+    pub async fn put_flow_set(&self, request: PutFlowSet) -> Result<PutFlowSetAnswer, HandleError> {
+        self.call(|reply| Command::PutFlowSet(request, reply)).await
+    }
+
+    /// Takes a flow set back, with its flows.
+    pub async fn delete_flow_set(
+        &self,
+        request: DeleteFlowSet,
+    ) -> Result<DeleteAnswer, HandleError> {
+        self.call(|reply| Command::DeleteFlowSet(request, reply))
+            .await
     }
 
     /// The raw entries of a table that were declared, by name, without counters.

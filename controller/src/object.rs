@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) const FLOWS: &str = "/flows/";
 /// Raw table entries.
 pub(crate) const ENTRIES: &str = "/entries/";
+/// Flow sets.
+pub(crate) const FLOW_SETS: &str = "/flowsets/";
 /// Declared states of links.
 pub(crate) const LINKS: &str = "/links/";
 /// The identity of this store, made when it was new.
@@ -16,6 +18,9 @@ pub(crate) const CLUSTER: &str = "/controller/cluster";
 pub(crate) struct Document<T> {
     /// Who made it.
     pub(crate) owner: String,
+    /// The set that it is part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) set: Option<String>,
     /// What was declared.
     pub(crate) spec: T,
 }
@@ -43,6 +48,11 @@ pub(crate) fn flow_key(switch: &str, name: &str) -> String {
 /// Switch and name of a flow's key.
 pub(crate) fn parse_flow_key(key: &str) -> Option<(&str, &str)> {
     key.strip_prefix(FLOWS)?.split_once('/')
+}
+
+/// The key of a flow set.
+pub(crate) fn flow_set_key(name: &str) -> String {
+    format!("{FLOW_SETS}{name}")
 }
 
 /// The key of a raw table entry.

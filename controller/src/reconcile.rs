@@ -130,6 +130,18 @@ impl Reconciler {
         self.fabric_known = true;
     }
 
+    /// Replaces flows. All old ones go first: one may take another's place.
+    pub(crate) fn set_flows(&mut self, flows: BTreeMap<String, Option<Arc<CompiledFlow>>>) {
+        if flows.len() > 1 {
+            for name in flows.keys() {
+                self.set_flow(name, None);
+            }
+        }
+        for (name, flow) in flows {
+            self.set_flow(&name, flow);
+        }
+    }
+
     /// Replaces one flow; `None` removes it.
     pub(crate) fn set_flow(&mut self, name: &str, flow: Option<Arc<CompiledFlow>>) {
         if let Some(old) = self.flows.remove(name) {

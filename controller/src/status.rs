@@ -70,6 +70,8 @@ pub struct FlowView {
     pub revision: Revision,
     /// Who made it.
     pub owner: String,
+    /// The flow set that it is part of.
+    pub set: Option<String>,
     /// The flow in normal form.
     pub spec: FlowSpec,
     /// The table entries that it became, without metadata.

@@ -15,8 +15,8 @@ use crate::auth::{Access, authenticate};
 use crate::finish::{finish, panicked};
 use crate::problem::{Problem, ProblemDocument};
 use crate::routes::{
-    diff, entries, flows, health, hosts, links, metrics, openapi, packets, paths, pipeline,
-    switches, topology,
+    diff, entries, flows, flowsets, health, hosts, links, metrics, openapi, packets, paths,
+    pipeline, switches, topology,
 };
 
 /// What handlers share.
@@ -56,6 +56,8 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(flows::list_all))
         .routes(routes!(flows::list))
         .routes(routes!(flows::get, flows::put, flows::patch, flows::delete))
+        .routes(routes!(flowsets::list))
+        .routes(routes!(flowsets::get, flowsets::put, flowsets::delete))
         .routes(routes!(entries::list))
         .routes(routes!(entries::get, entries::put, entries::delete))
         .routes(routes!(links::list))

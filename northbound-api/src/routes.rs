@@ -3,6 +3,7 @@
 pub(crate) mod diff;
 pub(crate) mod entries;
 pub(crate) mod flows;
+pub(crate) mod flowsets;
 pub(crate) mod health;
 pub(crate) mod hosts;
 pub(crate) mod links;

@@ -4,6 +4,7 @@ mod any;
 mod diff;
 mod entries;
 mod flows;
+mod flowsets;
 mod forwarding;
 mod lab;
 mod openapi;

@@ -18,7 +18,7 @@ use crate::list::Item;
 
 pub(crate) use diff::{DiffCounts, Repair, SwitchDiff};
 pub(crate) use entry::{EntryBody, TableEntry};
-pub(crate) use flow::{Diff, Flow, FlowBody, Names};
+pub(crate) use flow::{Diff, Flow, FlowBody, FlowSetBody, Names};
 pub(crate) use pipeline::Pipeline;
 
 /// Nodes and links.

@@ -240,6 +240,7 @@ fn initial_state(model: &Model) -> State {
             .keys()
             .map(|name| (name.clone(), BTreeMap::new()))
             .collect(),
+        flow_sets: BTreeMap::new(),
         entries: BTreeMap::new(),
         boot_ids: BTreeMap::new(),
         graph: Arc::new(Graph::new(model)),

@@ -4,6 +4,7 @@ mod audit;
 mod entries;
 mod flows;
 mod links;
+mod sets;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -113,11 +114,19 @@ impl Writer {
     /// Reads what was declared before this process, and checks that the fabric compiles.
     pub(super) async fn load(&mut self) -> Result<(), StartError> {
         let flows = self.store.list(ListQuery::prefix(object::FLOWS)).await?;
+        let sets = self
+            .store
+            .list(ListQuery::prefix(object::FLOW_SETS))
+            .await?;
         let entries = self.store.list(ListQuery::prefix(object::ENTRIES)).await?;
         let links = self.store.list(ListQuery::prefix(object::LINKS)).await?;
-        let revision = flows.revision.max(entries.revision).max(links.revision);
+        let revisions = [&flows, &sets, &entries, &links].map(|listing| listing.revision);
+        let revision = revisions.into_iter().max().unwrap_or_default();
         for record in &flows.records {
             self.load_flow(record);
+        }
+        for record in &sets.records {
+            self.load_flow_set(record);
         }
         for record in &entries.records {
             self.load_entry(record);
@@ -176,6 +185,12 @@ impl Writer {
             }
             Command::DeleteEntry(request, reply) => {
                 let _ = reply.send(self.delete_entry(request).await);
+            }
+            Command::PutFlowSet(request, reply) => {
+                let _ = reply.send(self.put_flow_set(request).await);
+            }
+            Command::DeleteFlowSet(request, reply) => {
+                let _ = reply.send(self.delete_flow_set(request).await);
             }
             Command::Wanted(switch, reply) => {
                 let _ = reply.send(self.wanted(&switch));
@@ -401,6 +416,7 @@ impl Writer {
         let flow = Flow {
             revision: record.modified,
             owner: document.owner,
+            set: document.set,
             spec: document.spec,
             compiled: Arc::new(compiled),
             misfit,

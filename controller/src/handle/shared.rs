@@ -11,7 +11,7 @@ use weft_proto::node::v1::node_client::NodeClient;
 use weft_proto::schema::Schema;
 use weft_proto::vocab::{DeviceId, EntryKey};
 
-use super::{Command, FlowFilter, HandleError, RawEntry};
+use super::{Command, FlowFilter, FlowSet, HandleError, RawEntry};
 use crate::audit::{self, SwitchDiff, Wanted};
 use crate::flow::{CompiledFlow, FlowSpec};
 use crate::graph::Graph;
@@ -65,6 +65,7 @@ pub(crate) struct State {
     pub(crate) links: BTreeMap<String, LinkView>,
     pub(crate) ports: BTreeMap<String, BTreeMap<u32, PortView>>,
     pub(crate) flows: BTreeMap<String, BTreeMap<String, Arc<Flow>>>,
+    pub(crate) flow_sets: BTreeMap<String, FlowSet>,
     /// Raw entries by switch, then by table and name.
     pub(crate) entries: BTreeMap<String, BTreeMap<(String, String), Arc<RawEntry>>>,
     pub(crate) boot_ids: BTreeMap<String, String>,
@@ -77,6 +78,8 @@ pub(crate) struct State {
 pub(crate) struct Flow {
     pub(crate) revision: Revision,
     pub(crate) owner: String,
+    /// The flow set that it is part of.
+    pub(crate) set: Option<String>,
     /// As it was declared.
     pub(crate) spec: FlowSpec,
     pub(crate) compiled: Arc<CompiledFlow>,
@@ -86,7 +89,7 @@ pub(crate) struct Flow {
 
 impl SwitchEntry {
     /// The published status. Revisions that changed nothing on this switch are reached as soon as they exist.
-    fn status(&self, newest: Revision) -> SwitchStatus {
+    pub(crate) fn status(&self, newest: Revision) -> SwitchStatus {
         let posted = self.mailbox.generation();
         let mut status = SwitchStatus::clone(&self.status.borrow());
         status.desired_revision = status.desired_revision.max(newest);
@@ -447,6 +450,7 @@ pub(crate) fn flow_view(switch: &str, name: &str, flow: &Flow, status: &SwitchSt
         name: name.to_owned(),
         revision: flow.revision,
         owner: flow.owner.clone(),
+        set: flow.set.clone(),
         spec: flow.compiled.normalised.clone(),
         entries: flow.compiled.entries.clone(),
         groups: flow.compiled.groups.clone(),

@@ -408,9 +408,7 @@ impl SwitchTask {
     /// Takes what the controller posted, and compiles.
     fn take_news(&mut self) -> Result<(), SessionError> {
         let news = self.mailbox.take();
-        for (name, flow) in news.flows {
-            self.core.set_flow(&name, flow);
-        }
+        self.core.set_flows(news.flows);
         if let Some(fabric) = news.fabric {
             self.core.set_fabric(fabric);
         }

@@ -238,14 +238,12 @@ pub(crate) async fn removed(
     deleted: DeleteAnswer,
     dry_run: bool,
 ) -> Answer {
-    let removal = Removal {
-        revision: deleted.revision.to_string(),
-        diff: deleted.diff.into(),
-    };
+    let revision = deleted.revision;
+    let removal = Removal::from(deleted);
     if dry_run {
         return Ok(Json(removal).into_response());
     }
-    let waited = wait(call, switch, deleted.revision).await?;
+    let waited = wait(call, switch, revision).await?;
     let mut response = if call.handle.switch(switch)?.status.connected {
         StatusCode::NO_CONTENT.into_response()
     } else {
@@ -263,6 +261,15 @@ pub(crate) struct Removal {
     revision: String,
     /// Table entries that it takes away.
     diff: Diff,
+}
+
+impl From<DeleteAnswer> for Removal {
+    fn from(deleted: DeleteAnswer) -> Self {
+        Self {
+            revision: deleted.revision.to_string(),
+            diff: deleted.diff.into(),
+        }
+    }
 }
 
 async fn write(

@@ -41,6 +41,9 @@ pub(crate) struct Flow {
     labels: BTreeMap<String, String>,
     /// Who made it.
     owner: String,
+    /// The flow set that it is part of, through which alone it is changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flow_set: Option<String>,
     /// The table entries that it became.
     entries: Vec<Entry>,
     /// The groups that the entries refer to.
@@ -232,7 +235,8 @@ impl Names {
 
 impl Flow {
     /// Members of an answer that the server makes; a client may send them back unread.
-    pub(crate) const READ_ONLY: [&str; 5] = ["owner", "entries", "groups", "status", "diff"];
+    pub(crate) const READ_ONLY: [&str; 6] =
+        ["owner", "flowSet", "entries", "groups", "status", "diff"];
 
     pub(crate) fn new(view: FlowView, names: &Names) -> Self {
         let entries = view.entries.into_iter();
@@ -245,6 +249,7 @@ impl Flow {
             idle_timeout: view.spec.idle_timeout,
             labels: view.spec.labels,
             owner: view.owner,
+            flow_set: view.set,
             entries: entries.filter_map(|entry| names.entry(entry)).collect(),
             groups: view.groups.iter().map(|group| names.group(group)).collect(),
             status: FlowStatus::from(view.status),
@@ -334,6 +339,31 @@ impl PartialSchema for FlowBody {
                 "match": { "in_port": "p9", "ipv4_dst": "10.20.0.0/16", "tcp_dst": 443 },
                 "actions": [{ "set": { "ip_dscp": 18 } }, { "output": "p1" }],
                 "labels": { "app": "web" }
+            })])
+            .into()
+    }
+}
+
+/// Describes the body of a PUT of a flow set.
+#[derive(Debug)]
+pub(crate) struct FlowSetBody;
+
+impl ToSchema for FlowSetBody {}
+
+impl PartialSchema for FlowSetBody {
+    fn schema() -> RefOr<OpenApiSchema> {
+        let flow = ObjectBuilder::new()
+            .description(Some("A flow as it is put alone, with `switch` and `name`."));
+        ObjectBuilder::new()
+            .description(Some("All flows of the set; what it leaves out goes."))
+            .property("flows", ArrayBuilder::new().items(flow))
+            .required("flows")
+            .additional_properties(Some(AdditionalProperties::<OpenApiSchema>::FreeForm(false)))
+            .examples([serde_json::json!({
+                "flows": [{
+                    "switch": "edge1", "name": "web-in", "priority": 100,
+                    "match": { "tcp_dst": 443 }, "actions": [{ "output": "p1" }]
+                }]
             })])
             .into()
     }

@@ -68,6 +68,7 @@ impl Writer {
             let key = object::entry_key(&switch, &table.name, &name);
             let document: Document<&EntrySpec> = Document {
                 owner: raw.owner.clone(),
+                set: None,
                 spec: &raw.spec,
             };
             let put = Op::Put {

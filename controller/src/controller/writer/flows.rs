@@ -36,6 +36,7 @@ impl Writer {
         let known = self.known_flow(&switch, &name);
         context.check_revision(known.as_ref().map(|flow| flow.revision))?;
         context.check_owner(&name, known.as_ref().map(|flow| flow.owner.as_str()))?;
+        check_set(&switch, &name, known.as_deref(), &context)?;
         let compiled = flow::compile(&self.common.schema, ports, &switch, &spec)
             .map_err(|errors| HandleError::Invalid { errors })?;
         self.check_keys(&switch, &name, &compiled)?;
@@ -48,6 +49,7 @@ impl Writer {
             None => WriteOutcome::Created,
             Some(flow)
                 if flow.owner == context.owner
+                    && flow.set.is_none()
                     && flow.compiled.normalised == compiled.normalised =>
             {
                 WriteOutcome::Unchanged
@@ -59,6 +61,7 @@ impl Writer {
                 .as_ref()
                 .map_or_else(Revision::default, |flow| flow.revision),
             owner: context.owner.clone(),
+            set: None,
             spec,
             compiled: Arc::new(compiled),
             misfit: None,
@@ -97,6 +100,7 @@ impl Writer {
             })?;
         context.check_revision(Some(known.revision))?;
         context.check_owner(&name, Some(&known.owner))?;
+        check_set(&switch, &name, Some(&known), &context)?;
         let diff = Diff {
             remove: known.compiled.entries.len(),
             ..Diff::default()
@@ -163,7 +167,7 @@ impl Writer {
         }
     }
 
-    fn known_flow(&self, switch: &str, name: &str) -> Option<Arc<Flow>> {
+    pub(super) fn known_flow(&self, switch: &str, name: &str) -> Option<Arc<Flow>> {
         self.shared.read().flows.get(switch)?.get(name).cloned()
     }
 
@@ -213,6 +217,7 @@ impl Writer {
         };
         let document: Document<&FlowSpec> = Document {
             owner: flow.owner.clone(),
+            set: None,
             spec: &flow.spec,
         };
         let put = Op::Put {
@@ -239,10 +244,13 @@ impl Writer {
                 if let Some(record) = &current {
                     self.load_flow(record);
                     self.load_entry(record);
+                    self.load_flow_set(record);
                 } else if let Some((switch, name)) = object::parse_flow_key(&key) {
                     self.install_flow(switch, name, None);
                 } else if let Some((switch, table, name)) = object::parse_entry_key(&key) {
                     self.install_entry(switch, table, name, None, Revision::default());
+                } else {
+                    self.forget_flow_set(&key);
                 }
                 Err(HandleError::PreconditionFailed { current: revision })
             }
@@ -264,32 +272,65 @@ impl Writer {
         flow: Option<Flow>,
         revision: Revision,
     ) {
-        self.idle.remove(&(switch.to_owned(), name.to_owned()));
+        self.install_flows(switch, vec![(name.to_owned(), flow)], revision);
+    }
+
+    /// The same for several flows of a switch, of which it hears at once.
+    pub(super) fn install_flows(
+        &mut self,
+        switch: &str,
+        changed: Vec<(String, Option<Flow>)>,
+        revision: Revision,
+    ) {
         let keys = self.keys.entry(switch.to_owned()).or_default();
         let mut state = self.shared.write();
         state.revision = state.revision.max(revision);
         let flows = state.flows.entry(switch.to_owned()).or_default();
-        if let Some(old) = flows.remove(name) {
-            for entry in &old.compiled.entries {
+        let mut news = Vec::new();
+        // All that go first: one may take another's place.
+        for (name, _) in &changed {
+            self.idle.remove(&(switch.to_owned(), name.clone()));
+            let old = flows.remove(name);
+            for entry in old.iter().flat_map(|old| &old.compiled.entries) {
                 if keys.get(&entry.key).is_some_and(|owner| owner == name) {
                     keys.remove(&entry.key);
                 }
             }
         }
-        let compiled = flow.as_ref().map(|flow| Arc::clone(&flow.compiled));
-        if let Some(flow) = flow {
-            for entry in &flow.compiled.entries {
-                keys.insert(entry.key.clone(), name.to_owned());
+        for (name, flow) in changed {
+            news.push((
+                name.clone(),
+                flow.as_ref().map(|flow| Arc::clone(&flow.compiled)),
+            ));
+            if let Some(flow) = flow {
+                for entry in &flow.compiled.entries {
+                    keys.insert(entry.key.clone(), name.clone());
+                }
+                flows.insert(name, Arc::new(flow));
             }
-            flows.insert(name.to_owned(), Arc::new(flow));
         }
         let revision = state.revision;
         drop(state);
         if let Some(mailbox) = self.mailboxes.get(switch) {
-            mailbox.post(revision, |news| {
-                news.flows.insert(name.to_owned(), compiled);
-            });
+            mailbox.post(revision, |mail| mail.flows.extend(news));
         }
+    }
+}
+
+/// Refuses to change one flow of a set alone.
+fn check_set(
+    switch: &str,
+    name: &str,
+    known: Option<&Flow>,
+    context: &WriteContext,
+) -> Result<(), HandleError> {
+    let set = known.and_then(|flow| flow.set.as_ref());
+    match set.filter(|_| !context.force) {
+        None => Ok(()),
+        Some(set) => Err(HandleError::Conflict {
+            detail: format!("flow {name} of {switch} is part of a flow set"),
+            with: set.clone(),
+        }),
     }
 }
 

@@ -48,6 +48,7 @@ impl Writer {
         }
         let document = Document {
             owner: context.owner.clone(),
+            set: None,
             spec: LinkDeclaration { up },
         };
         let put = Op::Put {
