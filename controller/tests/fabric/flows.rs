@@ -569,3 +569,46 @@ fn flood_by_an_edit_is_the_same_flood() {
     assert_eq!(outcome.hosts(), ["h2", "h3"]);
     assert!(outcome.delivered.iter().all(|(_, got)| got[15] >> 2 == 1));
 }
+
+#[test]
+fn flows_see_ipv6_addresses_and_ports_behind_extension_headers() {
+    let mut lab = lab::dual().lab();
+    let exact = |value, bits| FieldMatch::Ternary {
+        value,
+        mask: u128::MAX >> (128 - bits),
+    };
+    let subnet = FieldMatch::Ternary {
+        value: 0x2001_0db8_0001 << 80,
+        mask: u128::MAX << 64,
+    };
+    let matches = [
+        ("eth_type", exact(0x86dd, 16)),
+        ("ipv6_src", exact(lab.ip6("a").to_bits(), 128)),
+        ("ipv6_dst", subnet),
+        ("ip_proto", exact(17, 8)),
+        ("udp_dst", exact(53, 16)),
+    ];
+    put(&mut lab, "s1", 9, &matches, ("flow_drop", &[]));
+    let echo = [
+        ("eth_type", exact(0x86dd, 16)),
+        ("ip_proto", exact(58, 8)),
+        ("icmpv6_type", exact(128, 8)),
+    ];
+    put(&mut lab, "s1", 8, &echo, ("flow_drop", &[]));
+
+    let ends = lab.ends6("a", "b");
+    let query = frames::udp6(ends, (5000, 53), b"query");
+    let chains: [&[(u8, usize)]; 3] = [&[], &[(60, 8); 8], &[(0, 16), (43, 24), (44, 8), (60, 8)]];
+    for chain in chains {
+        let outcome = lab.send("a", &frames::extend(&query, chain));
+        assert_eq!(outcome.reasons(), ["flow-drop"], "{chain:?}");
+    }
+    let ping = frames::icmp6(ends, 128, [0, 7, 0, 1], b"ping");
+    assert_eq!(lab.send("a", &ping).reasons(), ["flow-drop"]);
+    let pong = frames::icmp6(ends, 129, [0, 7, 0, 1], b"pong");
+    let other = frames::udp6(ends, (5000, 54), b"query");
+    let reverse = frames::udp6(lab.ends6("b", "a"), (5000, 53), b"query");
+    for (src, frame, dst) in [("a", pong, "b"), ("a", other, "b"), ("b", reverse, "a")] {
+        assert_eq!(lab.send(src, &frame).hosts(), [dst]);
+    }
+}
