@@ -4,6 +4,7 @@
 //! into a staged [`Plan`] that leaves the executor no choice.
 
 mod diff;
+mod explain;
 mod fabric;
 mod fabric_names;
 mod owner;
@@ -11,6 +12,7 @@ mod spf;
 mod state;
 
 pub use diff::{Change, Plan, Subject, Update, apply, diff};
+pub use explain::explain;
 pub use fabric::{FABRIC_GROUPS_END, Fabric, FabricError, GATEWAY_MAC, node_label};
 pub use fabric_names::MissingName;
 pub use owner::{Owner, OwnerTag};

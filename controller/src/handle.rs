@@ -15,6 +15,7 @@ use crate::flow::FlowSpec;
 use crate::graph::Graph;
 use crate::packets::PacketIns;
 use crate::problem::FieldError;
+use crate::spec::trace::{TraceAnswer, TraceRequest};
 use crate::status::{
     DataplaneAddress, FlowView, HostView, LinkView, Metrics, OperState, PortCounters, PortView,
     SwitchView, TopologyView,
@@ -24,6 +25,7 @@ use crate::store::{Revision, StoreError};
 mod entries;
 mod sets;
 mod shared;
+mod trace;
 
 pub use entries::{DeleteEntry, EntryView, PutEntry, PutEntryAnswer};
 pub(crate) use entries::{RawEntry, entry_view, full_name};
@@ -441,6 +443,11 @@ impl Handle {
             .call(|reply| Command::Wanted(switch.to_owned(), reply))
             .await?;
         self.shared.switch_diff(switch, &wanted).await
+    }
+
+    /// Says what would become of a host's packet by the switches' state as it is. Nothing is sent.
+    pub async fn trace(&self, request: &TraceRequest) -> Result<TraceAnswer, HandleError> {
+        self.shared.trace(request).await
     }
 
     /// Has a switch read, compared and repaired now. Deletes that were held happen, and what was refused is tried again.

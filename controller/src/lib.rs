@@ -24,3 +24,4 @@ pub mod southbound;
 pub mod spec;
 pub mod status;
 pub mod store;
+pub mod trace;

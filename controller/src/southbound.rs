@@ -22,7 +22,7 @@ use crate::compile::{Change, Subject, Update};
 use crate::reconcile::Answer;
 
 /// Largest message that is accepted, in bytes.
-const MAX_MESSAGE_SIZE: usize = 64 * 1024 * 1024;
+pub(crate) const MAX_MESSAGE_SIZE: usize = 64 * 1024 * 1024;
 /// Largest header list that is accepted, in bytes.
 const MAX_HEADER_LIST_SIZE: u32 = 1024 * 1024;
 /// A TCP peer that is silent is asked after this time, and given up after as much again.

@@ -7,6 +7,7 @@ pub mod link;
 pub mod node;
 pub mod path;
 pub mod test;
+pub mod trace;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};

@@ -108,6 +108,7 @@ pub async fn start(config: Config) -> Result<(Handle, JoinHandle<()>), StartErro
         ready: ready_view,
         address,
         channel: southbound,
+        model: Arc::clone(&model),
         name: model.name.clone(),
         fabric: match model.fabric {
             FabricMode::Auto => "auto",

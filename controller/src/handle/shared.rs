@@ -15,6 +15,7 @@ use super::{Command, FlowFilter, FlowSet, HandleError, RawEntry};
 use crate::audit::{self, SwitchDiff, Wanted};
 use crate::flow::{CompiledFlow, FlowSpec};
 use crate::graph::Graph;
+use crate::model::Model;
 use crate::packets::{PacketIns, PacketLog, PacketOut};
 use crate::reconcile::Mailbox;
 use crate::southbound::{SwitchClient, SwitchState};
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) ready: watch::Receiver<bool>,
     pub(crate) address: DataplaneAddress,
     pub(crate) channel: Channel,
+    pub(crate) model: Arc<Model>,
     pub(crate) name: String,
     pub(crate) fabric: &'static str,
     pub(crate) nodes: Vec<NodeView>,
@@ -501,7 +503,7 @@ pub(crate) fn object_status(
     }
 }
 
-fn unavailable(switch: &str, detail: &str) -> HandleError {
+pub(super) fn unavailable(switch: &str, detail: &str) -> HandleError {
     HandleError::SwitchUnavailable {
         switch: switch.to_owned(),
         detail: detail.to_owned(),

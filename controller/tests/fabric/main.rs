@@ -21,3 +21,4 @@ mod paths;
 mod random;
 mod routing;
 mod topologies;
+mod trace;

@@ -1,0 +1,408 @@
+//! What becomes of a packet: a host's packet is made from the model, the data plane walks it through the switches' own
+//! interpreter without sending anything, and the ids in its answer become names here, down to who wanted each entry.
+
+mod packet;
+
+use std::collections::BTreeMap;
+
+use prost::Message as _;
+use serde_json::Value;
+use weft_proto::bytes::decode;
+use weft_proto::codec::decode_entry;
+use weft_proto::node::v1 as node;
+use weft_proto::p4::v1 as wire;
+use weft_proto::schema::{Schema, TableSchema};
+use weft_proto::vocab::{ActionId, DeviceId, EntryKey, MatchKind, PortNo, TableEntry, TableId};
+
+use crate::compile::{Owner, OwnerTag, explain};
+use crate::flow::text::{Form, Format, Pattern, Ports, print};
+use crate::model::{Model, Peer, Port, Switch};
+use crate::spec::trace::{
+    TraceAction, TraceAnswer, TraceCause, TraceChange, TraceEntry, TraceHop, TracePlace,
+    TraceTable, TraceVerdict,
+};
+
+pub(crate) use packet::{Unsent, probe};
+
+/// What is needed to put names to ids.
+pub(crate) struct Names<'a> {
+    pub(crate) model: &'a Model,
+    /// The pipelines of switches, by name.
+    pub(crate) schema: &'a dyn Fn(&str) -> Option<&'a Schema>,
+    /// The flow that an entry of a switch was compiled from.
+    pub(crate) flow: &'a dyn Fn(&str, &EntryKey) -> Option<String>,
+}
+
+/// The answer where the host cannot even send.
+pub(crate) fn unsent(unsent: Unsent) -> TraceAnswer {
+    TraceAnswer {
+        verdict: TraceVerdict::Dropped,
+        at: TracePlace {
+            host: Some(unsent.host),
+            ..TracePlace::default()
+        },
+        reason: Some(unsent.reason.to_owned()),
+        cause: None,
+        hops: Vec::new(),
+        copies: BTreeMap::new(),
+        truncated: false,
+    }
+}
+
+/// One end of one copy: at which hop, and by which copy of it.
+#[derive(Clone, Copy)]
+struct End<'w> {
+    hop: usize,
+    copy: Option<&'w node::TraceCopy>,
+    kind: Kind<'w>,
+}
+
+#[derive(Clone, Copy)]
+enum Kind<'w> {
+    Left,
+    Dropped(&'w str),
+    Punted,
+}
+
+/// Puts a walk into words.
+pub(crate) fn answer(
+    names: &Names<'_>,
+    walk: &node::PacketTrace,
+    target: Option<&str>,
+) -> TraceAnswer {
+    let ends = ends(walk);
+    // What was asked for first, then what went wrong; a copy that somebody else gets says the least.
+    let rank = |end: &End<'_>| match end.kind {
+        Kind::Left => match names.host_at(walk, end) {
+            Some(host) if target.is_none_or(|target| target == host) => 0,
+            _ if target.is_none() => 1,
+            _ => 4,
+        },
+        Kind::Dropped(_) => 2,
+        Kind::Punted => 3,
+    };
+    let chosen = (0..ends.len()).min_by_key(|index| rank(&ends[*index]));
+    let mut copies = BTreeMap::new();
+    for (index, end) in ends.iter().enumerate() {
+        if Some(index) != chosen {
+            *copies.entry(names.label(walk, end)).or_default() += 1;
+        }
+    }
+    let Some(end) = chosen.map(|index| ends[index]) else {
+        // Only a walk that was cut short has no end.
+        return TraceAnswer {
+            verdict: TraceVerdict::Dropped,
+            at: TracePlace::default(),
+            reason: Some("unknown".to_owned()),
+            cause: None,
+            hops: Vec::new(),
+            copies,
+            truncated: walk.truncated,
+        };
+    };
+    let hops = names.hops(walk, &end);
+    let (verdict, reason) = match end.kind {
+        Kind::Left => {
+            let reached = names.host_at(walk, &end);
+            let other = target.is_some() && reached.as_deref() != target;
+            let reason = other.then(|| "other-host".to_owned());
+            (TraceVerdict::Delivered, reason)
+        }
+        Kind::Dropped(reason) => (TraceVerdict::Dropped, Some(reason.to_owned())),
+        Kind::Punted => (TraceVerdict::ToController, None),
+    };
+    let (at, cause) = names.blame(walk, &end);
+    TraceAnswer {
+        verdict,
+        at,
+        reason,
+        cause,
+        hops,
+        copies,
+        truncated: walk.truncated,
+    }
+}
+
+fn ends(walk: &node::PacketTrace) -> Vec<End<'_>> {
+    let mut ends = Vec::new();
+    for (index, hop) in walk.hops.iter().enumerate() {
+        let mut add = |copy, kind| {
+            ends.push(End {
+                hop: index,
+                copy,
+                kind,
+            });
+        };
+        if hop.punted {
+            add(None, Kind::Punted);
+        }
+        if !hop.drop_reason.is_empty() {
+            add(None, Kind::Dropped(&hop.drop_reason));
+        }
+        for copy in &hop.copies {
+            if !copy.drop_reason.is_empty() {
+                add(Some(copy), Kind::Dropped(&copy.drop_reason));
+            } else if copy.port == PortNo::CPU.0 {
+                add(Some(copy), Kind::Punted);
+            } else if copy.next_hop.is_none() {
+                add(Some(copy), Kind::Left);
+            }
+        }
+    }
+    ends
+}
+
+impl Names<'_> {
+    fn switch(&self, hop: &node::TraceHop) -> Option<&Switch> {
+        self.model.switch_by_device(DeviceId(hop.device_id))
+    }
+
+    fn port(&self, hop: &node::TraceHop, number: u32) -> Option<&Port> {
+        self.switch(hop)?.ports.get(&PortNo(number))
+    }
+
+    fn port_name(&self, hop: &node::TraceHop, number: u32) -> String {
+        let port = self.port(hop, number);
+        port.map_or_else(|| PortNo(number).to_string(), |port| port.name.clone())
+    }
+
+    fn switch_name(&self, hop: &node::TraceHop) -> String {
+        let switch = self.switch(hop);
+        switch.map_or_else(|| hop.device_id.to_string(), |switch| switch.name.clone())
+    }
+
+    /// The host behind the port by which a copy leaves.
+    fn host_at(&self, walk: &node::PacketTrace, end: &End<'_>) -> Option<String> {
+        let port = self.port(&walk.hops[end.hop], end.copy?.port)?;
+        match &port.peer {
+            Peer::Host { host, .. } => Some(host.clone()),
+            Peer::Switch { .. } => None,
+        }
+    }
+
+    /// A short name of an end, for those that are only counted.
+    fn label(&self, walk: &node::PacketTrace, end: &End<'_>) -> String {
+        match end.kind {
+            Kind::Punted => "toController".to_owned(),
+            Kind::Dropped(reason) => format!("dropped: {reason}"),
+            Kind::Left => match self.host_at(walk, end) {
+                Some(host) => format!("delivered: {host}"),
+                None => {
+                    let hop = &walk.hops[end.hop];
+                    let port = end.copy.map_or(0, |copy| copy.port);
+                    let (switch, port) = (self.switch_name(hop), self.port_name(hop, port));
+                    format!("delivered: {switch}:{port}")
+                }
+            },
+        }
+    }
+
+    /// The switches from where the packet entered to this end.
+    fn hops(&self, walk: &node::PacketTrace, end: &End<'_>) -> Vec<TraceHop> {
+        let mut parents = BTreeMap::new();
+        for (index, hop) in walk.hops.iter().enumerate() {
+            for copy in &hop.copies {
+                if let Some(next) = copy.next_hop {
+                    parents.insert(next as usize, (index, copy));
+                }
+            }
+        }
+        let mut way = vec![self.hop(&walk.hops[end.hop], end.copy)];
+        let mut at = end.hop;
+        while let Some((before, copy)) = parents.get(&at)
+            && *before < at
+        {
+            way.push(self.hop(&walk.hops[*before], Some(copy)));
+            at = *before;
+        }
+        way.reverse();
+        way
+    }
+
+    fn hop(&self, hop: &node::TraceHop, copy: Option<&node::TraceCopy>) -> TraceHop {
+        let left = copy.filter(|copy| copy.drop_reason.is_empty() && copy.port != PortNo::CPU.0);
+        TraceHop {
+            switch: self.switch_name(hop),
+            in_port: self.port_name(hop, hop.in_port),
+            headers: hop.headers.clone(),
+            tables: steps(hop, copy).map(|step| self.table(hop, step)).collect(),
+            out_port: left.map(|copy| self.port_name(hop, copy.port)),
+        }
+    }
+
+    fn table(&self, hop: &node::TraceHop, step: &node::TraceStep) -> TraceTable {
+        let rewrite = step.rewrites.iter().map(|change| {
+            let values = TraceChange {
+                from: self.value(change, &change.before),
+                to: self.value(change, &change.after),
+            };
+            (change.field.clone(), values)
+        });
+        let rewrite = rewrite.collect();
+        let drop = (!step.drop_reason.is_empty()).then(|| step.drop_reason.clone());
+        let Some((schema, table)) = self.schema_of(hop, step) else {
+            return TraceTable {
+                rewrite,
+                drop,
+                ..TraceTable::default()
+            };
+        };
+        let ports = self.ports(hop);
+        let entry = step.hit.then(|| entry_of(schema, step)).flatten();
+        TraceTable {
+            table: Some(table.name.clone()),
+            entry: entry.map(|entry| TraceEntry {
+                r#match: matches(table, &ports, &entry),
+                priority: table.needs_priority().then_some(entry.key.priority),
+                cause: self.cause(hop, schema, &entry),
+            }),
+            action: action(schema, &ports, step),
+            rewrite,
+            drop,
+        }
+    }
+
+    fn value(&self, change: &node::TraceRewrite, value: &[u8]) -> Option<Value> {
+        if value.is_empty() {
+            return None;
+        }
+        let bits = u16::try_from(change.bits).ok()?;
+        let form = Form {
+            format: Format::of(Some(&change.format)),
+            bits,
+            kind: MatchKind::Exact,
+            names: Vec::new(),
+        };
+        let value = decode(value, bits).ok()?;
+        Some(print(&form, &Ports::new(), Pattern::exact(value, bits)))
+    }
+
+    fn ports(&self, hop: &node::TraceHop) -> Ports {
+        let ports = self.switch(hop).map(|switch| switch.ports.iter());
+        let named = |(number, port): (&PortNo, &Port)| (port.name.clone(), *number);
+        ports.into_iter().flatten().map(named).collect()
+    }
+
+    fn schema_of(
+        &self,
+        hop: &node::TraceHop,
+        step: &node::TraceStep,
+    ) -> Option<(&Schema, &TableSchema)> {
+        let schema = (self.schema)(&self.switch(hop)?.name)?;
+        Some((schema, schema.table(TableId(step.table_id))?))
+    }
+
+    /// Who wanted an entry.
+    fn cause(
+        &self,
+        hop: &node::TraceHop,
+        schema: &Schema,
+        entry: &TableEntry,
+    ) -> Option<TraceCause> {
+        let switch = self.switch(hop)?;
+        if let Some(flow) = (self.flow)(&switch.name, &entry.key) {
+            return Some(TraceCause::Flow(flow));
+        }
+        match OwnerTag::from_metadata(&entry.metadata) {
+            Some(tag) if tag.owner == Owner::Fabric => Some(TraceCause::Fabric(explain(
+                self.model, schema, switch, entry,
+            ))),
+            // The flow is gone, and the switch has not heard of it yet.
+            Some(_) => Some(TraceCause::Flow(String::new())),
+            None if entry.is_default => None,
+            None => Some(TraceCause::Foreign(
+                "an entry that another P4Runtime client wrote".to_owned(),
+            )),
+        }
+    }
+
+    /// Where a packet ends, and who wanted that.
+    fn blame(&self, walk: &node::PacketTrace, end: &End<'_>) -> (TracePlace, Option<TraceCause>) {
+        let hop = &walk.hops[end.hop];
+        let mut place = TracePlace {
+            switch: Some(self.switch_name(hop)),
+            port: end.copy.map(|copy| self.port_name(hop, copy.port)),
+            ..TracePlace::default()
+        };
+        let step = match end.kind {
+            Kind::Left => {
+                place.host = self.host_at(walk, end);
+                return (place, None);
+            }
+            // The one that said so; of several, the last.
+            Kind::Dropped(reason) => steps(hop, end.copy)
+                .filter(|step| step.drop_reason == reason)
+                .last(),
+            Kind::Punted => steps(hop, None).filter(|step| step.hit).last(),
+        };
+        let Some(step) = step else {
+            // No step decided it, so it is the port: it is down, too small, or gone.
+            let number = end.copy.map_or(hop.in_port, |copy| copy.port);
+            let link = self.port(hop, number).map(|port| port.link.clone());
+            let link = link.filter(|link| !link.is_empty() && end.copy.is_some());
+            return (place, link.map(TraceCause::Link));
+        };
+        // Statements outside of tables go by what was looked up before.
+        let decided = match self.schema_of(hop, step) {
+            Some(_) => Some(step),
+            None => steps(hop, end.copy)
+                .take_while(|other| !std::ptr::eq(*other, step))
+                .filter(|step| step.table_id != 0)
+                .last(),
+        };
+        let Some((step, (schema, table))) =
+            decided.and_then(|step| Some((step, self.schema_of(hop, step)?)))
+        else {
+            return (place, None);
+        };
+        place.table = Some(table.name.clone());
+        let entry = entry_of(schema, step).filter(|_| step.hit);
+        let cause = match entry {
+            Some(entry) => self.cause(hop, schema, &entry),
+            None => Some(TraceCause::NoMatch(table.name.clone())),
+        };
+        (place, cause)
+    }
+}
+
+/// What a switch did to a copy: ingress, then the copy's egress.
+fn steps<'w>(
+    hop: &'w node::TraceHop,
+    copy: Option<&'w node::TraceCopy>,
+) -> impl Iterator<Item = &'w node::TraceStep> {
+    let egress = copy.map_or(&[][..], |copy| &copy.steps);
+    hop.steps.iter().chain(egress)
+}
+
+fn entry_of(schema: &Schema, step: &node::TraceStep) -> Option<TableEntry> {
+    let entry = wire::TableEntry::decode(&step.entry[..]).ok()?;
+    decode_entry(schema, &entry).ok()
+}
+
+fn matches(table: &TableSchema, ports: &Ports, entry: &TableEntry) -> BTreeMap<String, Value> {
+    let fields = entry.key.matches.iter().filter_map(|(id, wanted)| {
+        let field = table.field(*id)?;
+        let pattern = Pattern::of_match(*wanted, field.bits);
+        Some((
+            field.name.clone(),
+            print(&Form::of_field(field), ports, pattern),
+        ))
+    });
+    fields.collect()
+}
+
+fn action(schema: &Schema, ports: &Ports, step: &node::TraceStep) -> Option<TraceAction> {
+    let action = schema.action(ActionId(step.action_id))?;
+    let params = action.params.iter().zip(&step.arguments);
+    let params = params.filter_map(|(param, value)| {
+        let pattern = Pattern::exact(decode(value, param.bits).ok()?, param.bits);
+        Some((
+            param.name.clone(),
+            print(&Form::of_param(param), ports, pattern),
+        ))
+    });
+    Some(TraceAction {
+        name: action.name.clone(),
+        params: params.collect(),
+    })
+}
