@@ -80,6 +80,8 @@ pub(crate) enum Command {
     Flow(Flow),
     /// Find paths between two nodes
     Path(Path),
+    /// Say what becomes of a packet: hop by hop, table, entry, rewrite, and why it is dropped
+    Trace(Trace),
     /// Take links down and up
     #[command(subcommand)]
     Link(Link),
@@ -359,6 +361,35 @@ impl FromStr for Proto {
             },
         })
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Trace {
+    /// The host that sends the packet
+    pub(crate) from: String,
+    /// The host or address that it is for
+    pub(crate) to: String,
+    /// tcp, udp, icmp or a number; default: what the ports say, else an echo request
+    #[arg(long, value_name = "PROTO")]
+    pub(crate) proto: Option<String>,
+    /// The source port
+    #[arg(long, value_name = "PORT")]
+    pub(crate) sport: Option<u16>,
+    /// The destination port
+    #[arg(long, value_name = "PORT")]
+    pub(crate) dport: Option<u16>,
+    /// The TTL or hop limit
+    #[arg(long, value_name = "N")]
+    pub(crate) ttl: Option<u8>,
+    /// The DSCP
+    #[arg(long, value_name = "N")]
+    pub(crate) dscp: Option<u8>,
+    /// Bytes of payload
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) length: Option<u16>,
+    /// Another destination MAC address than the next hop's
+    #[arg(long, value_name = "MAC")]
+    pub(crate) eth_dst: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -13,3 +13,4 @@ pub(crate) mod link;
 pub(crate) mod path;
 pub(crate) mod status;
 pub(crate) mod test;
+pub(crate) mod trace;

@@ -29,8 +29,8 @@ pub(crate) struct Names<'a> {
     pub(crate) model: &'a Model,
     /// The pipelines of switches, by name.
     pub(crate) schema: &'a dyn Fn(&str) -> Option<&'a Schema>,
-    /// The flow that an entry of a switch was compiled from.
-    pub(crate) flow: &'a dyn Fn(&str, &EntryKey) -> Option<String>,
+    /// The flow or raw entry that an entry of a switch was compiled from.
+    pub(crate) declared: &'a dyn Fn(&str, &EntryKey) -> Option<TraceCause>,
 }
 
 /// The answer where the host cannot even send.
@@ -300,15 +300,17 @@ impl Names<'_> {
         entry: &TableEntry,
     ) -> Option<TraceCause> {
         let switch = self.switch(hop)?;
-        if let Some(flow) = (self.flow)(&switch.name, &entry.key) {
-            return Some(TraceCause::Flow(flow));
+        if let Some(cause) = (self.declared)(&switch.name, &entry.key) {
+            return Some(cause);
         }
         match OwnerTag::from_metadata(&entry.metadata) {
             Some(tag) if tag.owner == Owner::Fabric => Some(TraceCause::Fabric(explain(
                 self.model, schema, switch, entry,
             ))),
             // The flow is gone, and the switch has not heard of it yet.
-            Some(_) => Some(TraceCause::Flow(String::new())),
+            Some(_) => Some(TraceCause::Foreign(
+                "an entry of something that was deleted".to_owned(),
+            )),
             None if entry.is_default => None,
             None => Some(TraceCause::Foreign(
                 "an entry that another P4Runtime client wrote".to_owned(),
@@ -406,3 +408,6 @@ fn action(schema: &Schema, ports: &Ports, step: &node::TraceStep) -> Option<Trac
         params: params.collect(),
     })
 }
+
+#[cfg(test)]
+mod tests;

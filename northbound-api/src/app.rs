@@ -16,7 +16,7 @@ use crate::finish::{finish, panicked};
 use crate::problem::{Problem, ProblemDocument};
 use crate::routes::{
     diff, entries, flows, flowsets, health, hosts, links, metrics, openapi, packets, paths,
-    pipeline, switches, topology,
+    pipeline, switches, topology, traces,
 };
 
 /// What handlers share.
@@ -67,6 +67,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(packets::send))
         .routes(routes!(packets::list))
         .routes(routes!(paths::search))
+        .routes(routes!(traces::trace))
 }
 
 /// The OpenAPI document of all routes.

@@ -14,6 +14,7 @@ pub(crate) mod paths;
 pub(crate) mod pipeline;
 pub(crate) mod switches;
 pub(crate) mod topology;
+pub(crate) mod traces;
 
 use axum::response::Response;
 

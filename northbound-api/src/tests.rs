@@ -13,3 +13,4 @@ mod paths;
 mod reads;
 mod requests;
 mod sockets;
+mod traces;

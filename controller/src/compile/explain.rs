@@ -1,6 +1,6 @@
 //! What an entry of the fabric is for, in words for people; beside the names, since it reads them back.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use weft_proto::schema::Schema;
 use weft_proto::vocab::{FieldMatch, MacAddr, TableEntry};
@@ -28,8 +28,12 @@ pub fn explain(model: &Model, schema: &Schema, switch: &Switch, entry: &TableEnt
     };
     let text = match table.name.as_str() {
         "fdb" => value("dst").and_then(|mac| host_by_mac(model, network()?.0, mac)),
-        "neighbors" => value("ip").and_then(|ip| neighbor(model, network()?, ip)),
-        "routes" => network().map(|(name, network)| subnet(name, network, value("dst"))),
+        "neighbors" | "neighbors6" => {
+            value("ip").and_then(|ip| neighbor(model, network()?, ip, table.name == "neighbors"))
+        }
+        "routes" | "routes6" => {
+            network().map(|(name, network)| subnet(name, network, value("dst")))
+        }
         "flood" => network().map(|(name, _)| format!("copies for everybody in network {name}")),
         "my_label" => Some(format!("packets for switch {}", switch.name)),
         "node_paths" => value("label").and_then(|label| {
@@ -63,8 +67,16 @@ fn host_by_mac(model: &Model, network: &str, mac: u128) -> Option<String> {
     Some(format!("route to host {}", host.name))
 }
 
-fn neighbor(model: &Model, (name, network): (&String, &Network), ip: u128) -> Option<String> {
-    let ip = Ipv4Addr::from(u32::try_from(ip).ok()?);
+fn neighbor(
+    model: &Model,
+    (name, network): (&String, &Network),
+    ip: u128,
+    v4: bool,
+) -> Option<String> {
+    let ip = match v4 {
+        true => IpAddr::V4(Ipv4Addr::from(u32::try_from(ip).ok()?)),
+        false => IpAddr::V6(Ipv6Addr::from(ip)),
+    };
     let mut hosts = model.hosts.values();
     let host = hosts.find(|host| {
         let mut interfaces = host.interfaces.iter();
@@ -84,8 +96,8 @@ fn neighbor(model: &Model, (name, network): (&String, &Network), ip: u128) -> Op
 fn subnet(name: &str, network: &Network, prefix: Option<u128>) -> String {
     let mut subnets = network.subnets.iter();
     let found = subnets.find(|subnet| match subnet.prefix.network() {
-        std::net::IpAddr::V4(address) => Some(u128::from(address.to_bits())) == prefix,
-        std::net::IpAddr::V6(address) => Some(address.to_bits()) == prefix,
+        IpAddr::V4(address) => Some(u128::from(address.to_bits())) == prefix,
+        IpAddr::V6(address) => Some(address.to_bits()) == prefix,
     });
     match found {
         Some(subnet) => format!("subnet {} of network {name}", subnet.prefix),

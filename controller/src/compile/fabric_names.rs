@@ -1,4 +1,4 @@
-//! What the compile of the fabric knows of the built-in pipeline by name; the only place that does.
+//! What the compile of the fabric knows of the built-in pipeline by name; `explain.rs` reads it back, and no other place does.
 
 use weft_proto::schema::Schema;
 use weft_proto::vocab::{

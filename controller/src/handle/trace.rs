@@ -6,9 +6,10 @@ use weft_proto::schema::Schema;
 use weft_proto::vocab::EntryKey;
 
 use super::HandleError;
-use super::shared::{Shared, unavailable};
+use super::shared::{Shared, State, unavailable};
+use crate::flow::CompiledFlow;
 use crate::southbound::{MAX_MESSAGE_SIZE, timed};
-use crate::spec::trace::{TraceAnswer, TraceRequest};
+use crate::spec::trace::{TraceAnswer, TraceCause, TraceRequest};
 use crate::trace;
 
 impl Shared {
@@ -33,15 +34,21 @@ impl Shared {
         let names = trace::Names {
             model: &self.model,
             schema: &|switch| Some::<&Schema>(&self.switches.get(switch)?.schema),
-            flow: &|switch, key: &EntryKey| {
-                let mut flows = state.flows.get(switch)?.iter();
-                let found = flows.find(|(_, flow)| {
-                    let mut entries = flow.compiled.entries.iter();
-                    entries.any(|entry| entry.key == *key)
-                });
-                found.map(|(name, _)| name.clone())
-            },
+            declared: &|switch, key| declared(&state, switch, key),
         };
         Ok(trace::answer(&names, &walk, probe.target.as_deref()))
     }
+}
+
+/// The flow, else the raw entry, that an entry of a switch was compiled from.
+fn declared(state: &State, switch: &str, key: &EntryKey) -> Option<TraceCause> {
+    let made = |compiled: &CompiledFlow| compiled.entries.iter().any(|entry| entry.key == *key);
+    let mut flows = state.flows.get(switch).into_iter().flatten();
+    if let Some((name, _)) = flows.find(|(_, flow)| made(&flow.compiled)) {
+        return Some(TraceCause::Flow(name.clone()));
+    }
+    let mut entries = state.entries.get(switch).into_iter().flatten();
+    let (of, _) = entries.find(|(_, entry)| made(&entry.compiled))?;
+    let (table, name) = of;
+    Some(TraceCause::Entry(format!("{table}/{name}")))
 }

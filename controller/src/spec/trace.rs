@@ -168,13 +168,15 @@ pub struct TracePlace {
 pub enum TraceCause {
     /// A flow of this switch, by its name.
     Flow(String),
+    /// A raw entry that was declared, as `TABLE/NAME`.
+    Entry(String),
     /// The built-in fabric, for what.
     Fabric(String),
     /// Nothing matched in this table.
     NoMatch(String),
     /// The link behind the port.
     Link(String),
-    /// An entry that another P4Runtime client wrote.
+    /// An entry that nobody declared: another P4Runtime client wrote it, or it is about to go.
     Foreign(String),
 }
 

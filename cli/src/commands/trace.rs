@@ -1,0 +1,173 @@
+//! `weft trace`: what becomes of a packet, hop by hop.
+
+use hyper::Method;
+use serde_json::{Map, Value, json};
+
+use crate::args::{Format, Global, Trace};
+use crate::failure::Failure;
+use crate::output::{print, print_json, print_table};
+use crate::target;
+
+pub(crate) async fn run(global: &Global, args: &Trace) -> Result<(), Failure> {
+    let client = target::api(global)?;
+    let body = request(args).to_string().into();
+    let answer = target::call(&client, Method::POST, "/v1/traces", &[], Some(body)).await?;
+    let found = answer.json();
+    if global.output == Format::Json {
+        print_json(&found);
+        return Ok(());
+    }
+    let mut rows = Vec::new();
+    for hop in list(&found["hops"]) {
+        let start = rows.len();
+        let tables = list(&hop["tables"]);
+        rows.extend(tables.iter().filter_map(row));
+        if rows.len() == start {
+            rows.push(Default::default());
+        }
+        // A hop's name and ports stand on its first line and on its last.
+        let [hop_cell, ..] = &mut rows[start];
+        *hop_cell = format!("{} > {}", text(&hop["inPort"]), text(&hop["switch"]));
+        if let Some(port) = hop["outPort"].as_str() {
+            let out = [
+                format!("  > {port}"),
+                String::new(),
+                String::new(),
+                String::new(),
+                String::new(),
+            ];
+            rows.push(out);
+        }
+    }
+    if !rows.is_empty() {
+        print_table(["HOP", "TABLE", "ENTRY", "ACTION", "REWRITE"], rows);
+    }
+    print(&format!("{}\n", verdict(&found)));
+    Ok(())
+}
+
+/// A line for each lookup that did something; misses that change nothing are for JSON.
+fn row(table: &Value) -> Option<[String; 5]> {
+    let says = !table["entry"].is_null() || !table["rewrite"].is_null() || !table["drop"].is_null();
+    if !says {
+        return None;
+    }
+    let action = &table["action"];
+    let params = pairs(&action["params"], "=");
+    let mut action = match params.is_empty() {
+        true => text(&action["name"]),
+        false => format!("{}({params})", text(&action["name"])),
+    };
+    if let Some(reason) = table["drop"].as_str() {
+        action = format!("{action} DROP {reason}").trim_start().to_owned();
+    }
+    let entry = &table["entry"];
+    let matched = match (entry.is_null(), table["table"].is_null()) {
+        (true, true) => String::new(),
+        (true, false) => "no match".to_owned(),
+        _ => pairs(&entry["match"], "="),
+    };
+    let cause = cause(&entry["cause"]);
+    let entry = match (matched.is_empty(), cause.is_empty()) {
+        (_, true) => matched,
+        (true, false) => format!("any ({cause})"),
+        (false, false) => format!("{matched} ({cause})"),
+    };
+    let rewrite = table["rewrite"].as_object().into_iter().flatten();
+    let rewrite: Vec<String> = rewrite
+        .map(|(field, change)| match (&change["from"], &change["to"]) {
+            (Value::Null, to) => format!("+{field}={}", text(to)),
+            (_, Value::Null) => format!("-{field}"),
+            (from, to) => format!("{field}: {}>{}", text(from), text(to)),
+        })
+        .collect();
+    Some([
+        String::new(),
+        text(&table["table"]),
+        entry,
+        action,
+        rewrite.join(" "),
+    ])
+}
+
+fn verdict(found: &Value) -> String {
+    let at = &found["at"];
+    let place: Vec<String> = ["host", "switch", "port", "table"]
+        .iter()
+        .filter_map(|key| Some(format!("{key} {}", at[key].as_str()?)))
+        .collect();
+    let word = match found["verdict"].as_str() {
+        Some("toController") => "to the controller",
+        Some(word) => word,
+        None => "unknown",
+    };
+    let mut line = format!("{word} at {}", place.join(", "));
+    if let Some(reason) = found["reason"].as_str() {
+        line.push_str(&format!(": {reason}"));
+    }
+    let cause = cause(&found["cause"]);
+    if !cause.is_empty() {
+        line.push_str(&format!(", by {cause}"));
+    }
+    let others = pairs(&found["copies"], ": ");
+    if !others.is_empty() {
+        line.push_str(&format!("\nother copies: {others}"));
+    }
+    line
+}
+
+/// `flow no-web`, `fabric: route to host h8`.
+fn cause(cause: &Value) -> String {
+    let Some((kind, what)) = cause.as_object().and_then(|cause| cause.iter().next()) else {
+        return String::new();
+    };
+    let what = text(what);
+    match kind.as_str() {
+        "fabric" => format!("fabric: {what}"),
+        "noMatch" => format!("no match in {what}"),
+        "foreign" => what,
+        kind => format!("{kind} {what}"),
+    }
+}
+
+fn pairs(object: &Value, between: &str) -> String {
+    let members = object.as_object().into_iter().flatten();
+    let members: Vec<String> = members
+        .map(|(key, value)| format!("{key}{between}{}", text(value)))
+        .collect();
+    members.join(" ")
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn request(args: &Trace) -> Value {
+    let mut packet = Map::new();
+    let mut put = |name: &str, value: Value| {
+        if !value.is_null() {
+            packet.insert(name.to_owned(), value);
+        }
+    };
+    let udp = args
+        .proto
+        .as_deref()
+        .is_some_and(|proto| proto.eq_ignore_ascii_case("udp"));
+    let family = if udp { "udp" } else { "tcp" };
+    put("ip_proto", json!(args.proto));
+    put(&format!("{family}_src"), json!(args.sport));
+    put(&format!("{family}_dst"), json!(args.dport));
+    put("ip_ttl", json!(args.ttl));
+    put("ip_dscp", json!(args.dscp));
+    put("length", json!(args.length));
+    put("eth_dst", json!(args.eth_dst));
+    json!({ "from": args.from, "to": args.to, "packet": packet })
+}
