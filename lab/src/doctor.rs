@@ -27,7 +27,7 @@ const CONTAINER: &str = "outside of containers, or in one with --cap-add SYS_ADM
 /// What labs need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// Root, or a user namespace in which one is.
+    /// Root: this version does not build labs in a user namespace.
     Privileges,
     /// Hosts are network namespaces.
     NetworkNamespaces,
@@ -141,7 +141,11 @@ impl Need {
 
     fn attempt(self) -> Result<String, Trouble> {
         match self {
-            Self::Privileges => become_root(),
+            Self::Privileges if geteuid().is_root() => Ok("root".to_owned()),
+            Self::Privileges => Err(Trouble {
+                detail: "this is not root".to_owned(),
+                fix: AS_ROOT.to_owned(),
+            }),
             Self::NetworkNamespaces => enter_namespace().map(|_| "can be made".to_owned()),
             Self::PidNamespaces => pid_namespace(),
             Self::Netlink => {

@@ -109,6 +109,8 @@ fn send() -> u64 {
             Err(error) => panic!("{error}"),
         }
     };
+    connection.set_write_timeout(Some(SOON)).unwrap();
+    connection.set_read_timeout(Some(SOON)).unwrap();
     let data: Vec<u8> = data().take(PAYLOAD).collect();
     connection.write_all(&data).unwrap();
     connection.shutdown(std::net::Shutdown::Write).unwrap();
@@ -134,11 +136,13 @@ async fn transfer(offloads_at_server: bool) -> (u64, u64) {
     lab.write(1, &entries).await.unwrap();
     server_go.send(()).unwrap();
     client_go.send(()).unwrap();
-    let (received, errors) = tokio::task::spawn_blocking(|| server_thread.join().unwrap())
+    // The client first: it gives up after a while, a server waits for its client for ever.
+    let client_errors = tokio::task::spawn_blocking(|| client_thread.join().unwrap())
         .await
         .unwrap();
+    let (received, server_errors) = server_thread.join().unwrap();
     assert!(received.into_iter().eq(data().take(PAYLOAD)));
-    assert_eq!((errors, client_thread.join().unwrap()), (0, 0));
+    assert_eq!((server_errors, client_errors), (0, 0));
     let rx = lab.host.counters(at(1, 1)).unwrap().rx();
     let tx = lab.host.counters(at(1, 2)).unwrap().tx();
     assert!(rx.packets > u64::try_from(PAYLOAD).unwrap() / 1500);
