@@ -93,14 +93,11 @@ fn print_flows(flows: &[Value]) {
                 plain(&flow["priority"]),
                 matches(&flow["match"]),
                 actions(&flow["actions"]),
-                plain(&flow["status"]["packets"]),
                 plain(&flow["status"]["phase"]),
             ]
         })
         .collect();
-    let header = [
-        "SWITCH", "NAME", "PRIORITY", "MATCH", "ACTIONS", "PACKETS", "PHASE",
-    ];
+    let header = ["SWITCH", "NAME", "PRIORITY", "MATCH", "ACTIONS", "PHASE"];
     print_table(header, rows);
 }
 
