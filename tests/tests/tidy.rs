@@ -13,7 +13,7 @@ use weft_tests::{root, text};
 const MAX_LINES: usize = 800;
 
 /// Folders that are not ours, or not kept.
-const SKIPPED_FOLDERS: [&str; 5] = [".git", ".venv", "target", "weft-failures", "__pycache__"];
+const SKIPPED_FOLDERS: [&str; 4] = [".git", "target", "weft-failures", "__pycache__"];
 
 /// Files that programs write.
 const GENERATED: [&str; 2] = ["Cargo.lock", "docs/openapi.json"];
@@ -251,7 +251,7 @@ fn files() -> Vec<File> {
         for entry in fs::read_dir(folder).unwrap() {
             let path: PathBuf = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy();
-            if SKIPPED_FOLDERS.contains(&name.as_ref()) {
+            if SKIPPED_FOLDERS.contains(&name.as_ref()) || name.starts_with(".venv") {
                 continue;
             }
             if path.is_dir() {
