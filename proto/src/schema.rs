@@ -240,6 +240,8 @@ pub struct ProfileSchema {
     pub max_group_size: u32,
     /// What the two sizes count.
     pub selector_size: SelectorSize,
+    /// Its annotations, `@…`.
+    pub annotations: Vec<String>,
 }
 
 /// What the size of a selector, or of one of its groups, counts.

@@ -24,6 +24,7 @@
 mod build;
 mod edge;
 mod flows;
+mod groups;
 mod headers;
 mod icmp;
 mod route;
@@ -48,6 +49,8 @@ pub const NODE_LABELS: std::ops::RangeInclusive<u32> = 16..=0xffff;
 pub mod drops {
     /// A flow says `drop`.
     pub const FLOW: &str = "flow-drop";
+    /// A flow names a group that does not exist.
+    pub const NO_GROUP: &str = "no-group";
     /// The port of entry belongs to no network: the fabric is off, or knows nothing of the port.
     pub const NO_NETWORK: &str = "no-network";
     /// A frame with labels came from a host.
@@ -105,9 +108,13 @@ pub fn pipeline() -> Pipeline {
     let mut actions = flows::actions();
     actions.extend(stages::actions());
     actions.extend(edge::actions());
+    actions.extend(groups::actions());
     let mut tables = vec![flows::table()];
     tables.extend(stages::tables());
     tables.extend(edge::tables());
+    tables.extend(groups::tables());
+    let mut selectors = vec![stages::paths_selector()];
+    selectors.extend(groups::selectors());
     Pipeline {
         name: NAME.into(),
         version: env!("CARGO_PKG_VERSION").into(),
@@ -118,7 +125,7 @@ pub fn pipeline() -> Pipeline {
         metadata: headers::metadata(),
         parser: headers::parser(),
         actions,
-        selectors: vec![stages::paths_selector()],
+        selectors,
         tables,
         ingress: stages::ingress(),
         egress: stages::egress(),

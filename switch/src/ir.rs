@@ -52,7 +52,9 @@ pub use control::{Control, Node, NodeKind};
 pub use expr::{BinaryOp, Expr, UnaryOp};
 pub use header::{Bits, HeaderType, Instance, MetaField};
 pub use parser::{Case, Extract, Masked, Parser, SelectKey, State};
-pub use table::{ActionRef, Call, ConstEntry, Key, KeyKind, Scope, Selector, Table};
+pub use table::{
+    ActionRef, Call, ConstEntry, Key, KeyKind, Scope, Selector, SelectorMode, SizeCounts, Table,
+};
 
 /// `instance.field` and its relatives; see the module's head.
 pub type FieldRef = String;

@@ -229,20 +229,41 @@ fn param(id: u32, param: &ir::Param) -> p4::action::Param {
 }
 
 fn selector_info(id: u32, selector: &ir::Selector, pipeline: &ir::Pipeline) -> p4::ActionProfile {
-    use p4::action_profile::{SelectorSizeSemantics, SumOfMembers};
+    use p4::action_profile::{SelectorSizeSemantics, SumOfMembers, SumOfWeights};
 
     let users = (TABLE + 1..)
         .zip(&pipeline.tables)
         .filter(|(_, table)| table.selector.as_ref() == Some(&selector.name));
+    let table_ids = users.map(|(id, _)| id).collect();
+    let size = selector.size.into();
+    if !selector.chooses() {
+        return p4::ActionProfile {
+            preamble: Some(preamble(id, &selector.name, "", &[])),
+            table_ids,
+            size,
+            ..p4::ActionProfile::default()
+        };
+    }
+    let mode = match selector.mode {
+        ir::SelectorMode::Hash => "hash",
+        ir::SelectorMode::FirstLive => "firstLive",
+    };
+    let mut annotations = vec![format!("@weft_select({mode})")];
+    if !selector.hash.is_empty() {
+        annotations.push(format!("@weft_hash({})", selector.hash.join(",")));
+    }
     p4::ActionProfile {
-        preamble: Some(preamble(id, &selector.name, "", &[])),
-        table_ids: users.map(|(id, _)| id).collect(),
+        preamble: Some(preamble(id, &selector.name, "", &annotations)),
+        table_ids,
         with_selector: true,
-        size: selector.size.into(),
+        size,
         max_group_size: i32::try_from(selector.max_group_size).unwrap_or(i32::MAX),
-        selector_size_semantics: Some(SelectorSizeSemantics::SumOfMembers(SumOfMembers {
-            max_member_weight: i32::from(u16::MAX),
-        })),
+        selector_size_semantics: Some(match selector.size_counts {
+            ir::SizeCounts::Members => SelectorSizeSemantics::SumOfMembers(SumOfMembers {
+                max_member_weight: i32::from(u16::MAX),
+            }),
+            ir::SizeCounts::Weights => SelectorSizeSemantics::SumOfWeights(SumOfWeights {}),
+        }),
         ..p4::ActionProfile::default()
     }
 }

@@ -336,6 +336,7 @@ pub(crate) struct ChecksumDef {
 pub(crate) struct SelectorDef {
     pub(crate) name: String,
     pub(crate) hash: Box<[Slot]>,
+    pub(crate) mode: ir::SelectorMode,
     pub(crate) size: usize,
     pub(crate) max_group_size: usize,
 }

@@ -10,6 +10,7 @@
 use weft_proto::vocab::PortNo;
 
 use crate::bits::{choose, mix};
+use crate::ir::SelectorMode;
 use crate::ports::PortSet;
 use crate::table::Bound;
 
@@ -24,7 +25,7 @@ const DRAWS: u64 = 8;
 #[derive(Debug)]
 pub(crate) struct Group {
     members: Box<[Member]>,
-    /// Member by slot.
+    /// Member by slot; empty where the first live member is taken.
     slots: Box<[u16]>,
 }
 
@@ -40,8 +41,11 @@ pub(crate) struct Member {
 
 impl Group {
     /// Fills the slots; there are at most 65 535 members.
-    pub(crate) fn new(members: Vec<Member>) -> Self {
-        let slots = fill(&members);
+    pub(crate) fn new(mode: SelectorMode, members: Vec<Member>) -> Self {
+        let slots = match mode {
+            SelectorMode::Hash => fill(&members),
+            SelectorMode::FirstLive => Box::default(),
+        };
         Self {
             members: members.into(),
             slots,
@@ -54,7 +58,10 @@ impl Group {
         let mut draw = hash;
         for attempt in 0..DRAWS {
             let slot = choose(draw, self.slots.len());
-            let member = &self.members[usize::from(*self.slots.get(slot)?)];
+            let Some(&index) = self.slots.get(slot) else {
+                break;
+            };
+            let member = &self.members[usize::from(index)];
             if alive(member) {
                 return Some(&member.bound);
             }

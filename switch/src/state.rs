@@ -20,6 +20,7 @@ use weft_proto::vocab::{
     TableId,
 };
 
+use crate::ir::SelectorMode;
 use crate::p4info;
 use crate::program::{Program, TableDef};
 use crate::selector::{Group, Member};
@@ -495,7 +496,7 @@ fn initial(table: &TableDef) -> TableState {
             key: table.key.pack(&entry.key),
             act: match &entry.action {
                 Some(TableAction::Call(call)) => Act::Call(bind(call)),
-                _ => Act::Select(Group::new(Vec::new())),
+                _ => Act::Select(Group::new(SelectorMode::Hash, Vec::new())),
             },
             is_const,
             stats: Arc::default(),
@@ -530,7 +531,11 @@ fn resolve_action(program: &Program, entry: &TableEntry) -> Result<Act, WriteErr
                 weight: member.weight,
                 watch: member.watch_port,
             });
-            Ok(Act::Select(Group::new(members.collect())))
+            let table = program.table_index(entry.key.table);
+            let selector = table.and_then(|index| program.tables[index].selector);
+            let mode =
+                selector.map_or_else(SelectorMode::default, |index| program.selectors[index].mode);
+            Ok(Act::Select(Group::new(mode, members.collect())))
         }
         None => Err(WriteError::Invalid {
             what: check::table_name(program, entry.key.table),

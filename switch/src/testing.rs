@@ -117,6 +117,7 @@ pub(crate) fn router() -> Pipeline {
             hash: strings(&["ipv4.src", "ipv4.dst", "ipv4.proto", "tcp.src", "tcp.dst"]),
             size: 100,
             max_group_size: 10,
+            ..Selector::default()
         }],
         tables: tables(),
         ingress: ingress(),

@@ -23,6 +23,8 @@ use super::text::Form;
 pub(super) const OUTPUT: &str = "output";
 /// The verdict that takes a group; flows reach it by several outputs.
 pub(super) const MULTICAST: &str = "multicast";
+/// The verdict that takes the number of a group that chooses.
+pub(super) const GROUP: &str = "group";
 /// The general action.
 const EDIT: &str = "edit";
 
@@ -114,7 +116,7 @@ impl<'s> Grammar<'s> {
         words.dedup();
         words
             .into_iter()
-            .filter(|word| *word != OUTPUT && *word != MULTICAST)
+            .filter(|word| ![OUTPUT, MULTICAST, GROUP].contains(word))
     }
 
     /// How a list says each action, for messages: `drop`, `{output: …}`.

@@ -237,7 +237,8 @@ fn action(declared: &wire::Action) -> Result<ActionSchema, SchemaError> {
 }
 
 fn profile(declared: &wire::ActionProfile) -> Result<ProfileSchema, SchemaError> {
-    let (id, name) = identity(declared.preamble.as_ref(), "action profile")?;
+    let preamble = declared.preamble.as_ref();
+    let (id, name) = identity(preamble, "action profile")?;
     Ok(ProfileSchema {
         id: ProfileId(id),
         name: name.to_owned(),
@@ -251,6 +252,7 @@ fn profile(declared: &wire::ActionProfile) -> Result<ProfileSchema, SchemaError>
             },
             Some(SelectorSizeSemantics::SumOfWeights(_)) | None => SelectorSize::SumOfWeights,
         },
+        annotations: notes(preamble),
     })
 }
 

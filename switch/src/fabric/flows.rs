@@ -4,20 +4,23 @@
 //!
 //! * On the table: `@weft_flows`.
 //! * On a key: `@requires(FIELD=A)` or `@requires(FIELD=A|B)`: the field has a meaning only under this match.
-//! * On an action: `@weft_flow(KIND)` with `drop`, `normal`, `flood`, `controller`, `output`, `multicast` or `edit`.
+//! * On an action: `@weft_flow(KIND)` with `drop`, `normal`, `flood`, `controller`, `output`, `multicast`, `group` or
+//!   `edit`. The argument of `output` is a port, of `multicast` a multicast group, of `group` a group's number.
 //! * On the parameters of `edit`: `@edits` and `@bit(NAME,N)` on the bit set that says which edits apply;
 //!   `@set(FIELD,N)` on the new value of a field; `@arg(NAME)` on an argument of an edit or a verdict;
 //!   `@verdict(NAME=N,…)` on what happens then.
 //!
+//! What the verdict `group` looks its number up in, and how those tables are annotated, is told in `groups.rs`.
+//!
 //! Edits apply in this order: pop a tag, push a tag, sets, TTL, verdict. The parser reads through labels, so all fields
-//! are the customer's, and edits change the inner packet; `output` and `multicast` take the labels off.
+//! are the customer's, and edits change the inner packet; `output`, `multicast` and `group` take the labels off.
 
 use super::build::{
     action, any_scope, bit, copy, drop, either, eq, field, formatted, key, le, number, param, pop,
     push, set, sub, valid, when,
 };
 use super::stages::summary;
-use super::{drops, strip_fabric};
+use super::{drops, groups, strip_fabric};
 use crate::ir::{Action, Call, Format, Key, KeyKind, Op, Param, Table};
 
 /// The table's name.
@@ -54,12 +57,14 @@ const FIRST_SET: u16 = 3;
 const EDITS_BITS: u16 = 32;
 
 // Values of `verdict`; 4, `normal`, goes on with the fabric.
-const VERDICTS: &str = "@verdict(drop=0,output=1,flood=2,controller=3,normal=4,multicast=5)";
+const VERDICTS: &str =
+    "@verdict(drop=0,output=1,flood=2,controller=3,normal=4,multicast=5,group=6)";
 const DROP: u128 = 0;
 const OUTPUT: u128 = 1;
 const FLOOD: u128 = 2;
 const CONTROLLER: u128 = 3;
 const MULTICAST: u128 = 5;
+const GROUP: u128 = 6;
 
 const SETTABLE: [Settable; 19] = [
     settable("eth_src", &["eth.src"], 48, Format::Mac),
@@ -184,6 +189,12 @@ pub(super) fn actions() -> Vec<Action> {
             multicast("group"),
         ),
         flow(
+            "group",
+            "Leaves by a bucket of a group, without labels",
+            vec![formatted("group", 32, Format::Number)],
+            groups::choose(param("group")),
+        ),
+        flow(
             "edit",
             "Changes the packet, then does what `verdict` says",
             edit_params(),
@@ -247,7 +258,12 @@ fn edit_params() -> Vec<Param> {
     params.extend([
         annotated("verdict", 8, Format::Number, vec![VERDICTS.into()]),
         annotated("port", 32, Format::Port, vec!["@arg(output)".into()]),
-        annotated("group", 32, Format::Number, vec!["@arg(multicast)".into()]),
+        annotated(
+            "group",
+            32,
+            Format::Number,
+            vec!["@arg(multicast)".into(), "@arg(group)".into()],
+        ),
     ]);
     params
 }
@@ -272,6 +288,7 @@ fn edit_ops() -> Vec<Op> {
         verdict(FLOOD, flood()),
         verdict(CONTROLLER, to_controller()),
         verdict(MULTICAST, multicast("group")),
+        verdict(GROUP, groups::choose(param("group"))),
     ]);
     ops
 }

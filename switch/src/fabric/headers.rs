@@ -5,6 +5,7 @@
 //! else's: nothing after them is parsed.
 
 use super::build::{bits, cast, field, header, instance, number, shl, stack, sub};
+use super::groups;
 use crate::ir::{
     Bits, Case, Checksum, Extract, HeaderType, Instance, Masked, MetaField, Parser, SelectKey,
     State,
@@ -179,7 +180,7 @@ pub(super) fn deparser() -> Vec<String> {
 }
 
 pub(super) fn metadata() -> Vec<MetaField> {
-    [
+    let fields = [
         // The customer's packet, as the flows and the hash see it.
         ("eth_type", 16),
         ("ip_proto", 8),
@@ -217,8 +218,8 @@ pub(super) fn metadata() -> Vec<MetaField> {
         ("node_label", 20),
         ("out_port", 32),
     ]
-    .map(|(name, width): (&str, u16)| -> Bits { bits(name, width) })
-    .into()
+    .map(|(name, width): (&str, u16)| -> Bits { bits(name, width) });
+    fields.into_iter().chain(groups::metadata()).collect()
 }
 
 // === parser ===

@@ -4,7 +4,7 @@ use super::build::{
     Step, action, all, any, any_scope, bit, bits_and, cast, control, copy, drop, either, eq, field,
     formatted, is_zero, key, le, ne, not, not_zero, number, param, pop, set, shr, sub, valid, when,
 };
-use super::{drops, edge, flows, headers, port_kind, push_fabric, strip_fabric};
+use super::{drops, edge, flows, groups, headers, port_kind, push_fabric, strip_fabric};
 use crate::ir::{Action, Call, Control, Expr, Format, KeyKind, Op, Param, Selector, Table};
 
 const PATHS: &str = "paths";
@@ -108,6 +108,7 @@ pub(super) fn paths_selector() -> Selector {
         .into(),
         size: 1 << 20,
         max_group_size: 256,
+        ..Selector::default()
     }
 }
 
@@ -175,6 +176,7 @@ pub(super) fn ingress() -> Control {
         Step::Run(prepare()),
         Step::apply("port_in"),
         Step::apply(flows::TABLE),
+        groups::steps(),
         Step::when(
             is_zero(field("meta.port_kind")),
             vec![

@@ -10,6 +10,8 @@ use weft_proto::vocab::{
     TableAction, TableEntry, WeightedAction,
 };
 
+mod groups;
+
 use super::*;
 use crate::datapath::{Datapath, Emit, Nanos, Scratch};
 use crate::packet::Packet;
@@ -117,6 +119,7 @@ fn every_flow_action_says_what_it_is() {
         "drop",
         "edit",
         "flood",
+        "group",
         "multicast",
         "normal",
         "output",

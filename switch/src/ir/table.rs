@@ -126,16 +126,55 @@ pub struct ConstEntry {
     pub call: Call,
 }
 
-/// An action selector.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// An action profile: entries refer to actions that are kept once. With a hash, or [`SelectorMode::FirstLive`], it is
+/// an action selector: entries may refer to groups of them. Else entries refer to one member each.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Selector {
     /// Its name.
     pub name: String,
     /// Fields that keep a flow on one member.
+    #[serde(default)]
     pub hash: Vec<FieldRef>,
-    /// Most members over all groups.
+    /// How a group chooses.
+    #[serde(default)]
+    pub mode: SelectorMode,
+    /// What the sizes count.
+    #[serde(default)]
+    pub size_counts: SizeCounts,
+    /// Most members, or weights, over all groups and one-shot sets; 0 for no limit. Of a profile that has no groups:
+    /// most members.
     pub size: u32,
-    /// Most members of one group.
+    /// Most members, or weights, of one group; 0 for no limit.
+    #[serde(default)]
     pub max_group_size: u32,
+}
+
+impl Selector {
+    /// Whether it has groups.
+    pub fn chooses(&self) -> bool {
+        !self.hash.is_empty() || self.mode == SelectorMode::FirstLive
+    }
+}
+
+/// How a group chooses among its members whose watched ports are up. P4Info says it as `@weft_select(…)`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SelectorMode {
+    /// By a hash over fields, in proportion to weights.
+    #[default]
+    Hash,
+    /// The first in order; for fail-over.
+    FirstLive,
+}
+
+/// What the sizes of a selector count (P4Runtime §6.4.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SizeCounts {
+    /// Each member once.
+    #[default]
+    Members,
+    /// Each member as often as its weight says.
+    Weights,
 }

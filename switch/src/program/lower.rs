@@ -314,9 +314,16 @@ impl<'p> Lower<'p> {
                 self.errors.push(&object, "is declared twice");
             }
             let hash = self.slots(&object, &selector.hash);
+            if selector.mode == ir::SelectorMode::FirstLive && !hash.is_empty() {
+                self.errors.push(
+                    &object,
+                    "takes the first live member, and so hashes nothing",
+                );
+            }
             selectors.push(SelectorDef {
                 name: selector.name.clone(),
                 hash,
+                mode: selector.mode,
                 size: selector.size as usize,
                 max_group_size: selector.max_group_size as usize,
             });

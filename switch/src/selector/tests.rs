@@ -3,6 +3,10 @@ use crate::bits::mix;
 use crate::ports::PortInfo;
 
 fn group(members: &[(u128, u32)]) -> Group {
+    group_by(SelectorMode::Hash, members)
+}
+
+fn group_by(mode: SelectorMode, members: &[(u128, u32)]) -> Group {
     let members = members.iter().map(|&(port, weight)| Member {
         bound: Bound {
             action: 3,
@@ -11,7 +15,7 @@ fn group(members: &[(u128, u32)]) -> Group {
         weight,
         watch: PortNo(u32::try_from(port).unwrap()).into(),
     });
-    Group::new(members.collect())
+    Group::new(mode, members.collect())
 }
 
 fn ports(up: &[u32]) -> PortSet {
@@ -99,4 +103,13 @@ fn a_new_member_takes_its_share_and_little_else_moves() {
 fn equal_members_share() {
     let choices = choices(&group(&[(1, 1), (1, 1), (2, 1)]), &ports(&[1, 2]));
     assert!((share(&choices, 1) - 2.0 / 3.0).abs() < 0.02);
+}
+
+#[test]
+fn the_first_live_member_takes_all_flows_whatever_the_weights() {
+    let group = group_by(SelectorMode::FirstLive, &[(3, 1), (1, 900), (2, 7)]);
+    for (up, taken) in [(&[1, 2, 3][..], 3), (&[1, 2], 1), (&[2], 2), (&[], 0)] {
+        let choices = choices(&group, &ports(up));
+        assert!(choices.iter().all(|&port| port == taken), "{up:?}");
+    }
 }
