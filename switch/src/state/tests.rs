@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 use tonic::Code;
-use weft_proto::vocab::{FieldMatch, PortNo, Replica, WeightedAction};
+use weft_proto::vocab::{FieldMatch, PortNo, Replica, TableAction, TableId, WeightedAction};
 
 use super::*;
 use crate::testing::*;

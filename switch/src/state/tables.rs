@@ -1,0 +1,326 @@
+//! Entries and default entries of tables (P4Runtime §9.1).
+
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "action ids were checked to be of this program"
+)]
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use weft_proto::vocab::{ActionCall, EntryKey, TableAction, TableEntry, TableId};
+
+use super::{EntryView, Fingerprint, State, TableState, WriteError, check, fingerprint};
+use crate::ir::SelectorMode;
+use crate::p4info;
+use crate::program::{Program, TableDef};
+use crate::selector::{Group, Member};
+use crate::table::{Act, Bound, Installed, PackedKey};
+
+impl State {
+    /// Adds an entry.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`]; nothing is changed then.
+    pub fn insert(&mut self, entry: &TableEntry) -> Result<(), WriteError> {
+        let index = check::entry(&self.program, entry)?;
+        if entry.is_default {
+            return Err(WriteError::Invalid {
+                what: self.what(index, entry),
+                problem: "a default entry can be modified only".into(),
+            });
+        }
+        let def = &self.program.tables[index];
+        let key = def.key.pack(&entry.key);
+        let table = &self.tables[index];
+        if table.index.get(&entry.key, &key).is_some() {
+            return Err(WriteError::AlreadyExists {
+                what: self.what(index, entry),
+            });
+        }
+        if table.index.len() >= def.size {
+            let what = format!("table {}", def.name);
+            return Err(WriteError::Full {
+                what,
+                size: def.size,
+            });
+        }
+        let act = self.resolve(index, entry, 0)?;
+        let installed = Installed {
+            entry: entry.clone(),
+            key,
+            act,
+            is_const: false,
+            stats: Arc::default(),
+        };
+        let table = Arc::make_mut(&mut self.tables[index]);
+        table.index.put(Arc::new(installed));
+        table.sum = table.sum.wrapping_add(fingerprint::entry(entry));
+        Ok(())
+    }
+
+    /// Replaces an entry's action and metadata, or the default action (`None` resets it to the program's).
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`]; nothing is changed then.
+    pub fn modify(&mut self, entry: &TableEntry) -> Result<(), WriteError> {
+        let index = check::entry(&self.program, entry)?;
+        if entry.is_default {
+            return self.modify_default(index, entry);
+        }
+        let (key, old) = self.find(index, entry)?;
+        let act = self.resolve(index, entry, members(&old.entry))?;
+        let installed = Installed {
+            entry: entry.clone(),
+            key,
+            act,
+            is_const: false,
+            stats: old.stats.clone(),
+        };
+        let table = Arc::make_mut(&mut self.tables[index]);
+        table.index.put(Arc::new(installed));
+        table.sum = table
+            .sum
+            .wrapping_sub(fingerprint::entry(&old.entry))
+            .wrapping_add(fingerprint::entry(entry));
+        Ok(())
+    }
+
+    /// Removes the entry with this key; the rest of `entry` is not looked at.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`]; nothing is changed then.
+    pub fn delete(&mut self, entry: &TableEntry) -> Result<(), WriteError> {
+        let index = check::key(&self.program, entry)?;
+        if entry.is_default {
+            return Err(WriteError::Invalid {
+                what: self.what(index, entry),
+                problem: "a default entry can be modified only".into(),
+            });
+        }
+        let (key, old) = self.find(index, entry)?;
+        let table = Arc::make_mut(&mut self.tables[index]);
+        table.index.remove(&entry.key, &key);
+        table.sum = table.sum.wrapping_sub(fingerprint::entry(&old.entry));
+        if let Some(selector) = self.program.tables[index].selector {
+            self.members[selector] -= members(&old.entry);
+        }
+        Ok(())
+    }
+
+    /// A table's entries in order of their keys, constant ones included, the default not. Empty for an unknown table.
+    pub fn entries(&self, table: TableId) -> Vec<EntryView<'_>> {
+        let Some(index) = self.program.table_index(table) else {
+            return Vec::new();
+        };
+        let entries = self.tables[index].index.iter();
+        let mut views: Vec<_> = entries.map(|found| self.view(index, found)).collect();
+        views.sort_by(|a, b| a.entry.key.cmp(&b.entry.key));
+        views
+    }
+
+    /// One entry.
+    pub fn entry(&self, key: &EntryKey) -> Option<EntryView<'_>> {
+        let index = self.program.table_index(key.table)?;
+        let filter = TableEntry {
+            key: key.clone(),
+            action: None,
+            metadata: Vec::new(),
+            is_default: false,
+            idle_timeout_ns: 0,
+        };
+        check::key(&self.program, &filter).ok()?;
+        let packed = self.program.tables[index].key.pack(key);
+        let found = self.tables[index].index.get(key, &packed)?;
+        Some(self.view(index, found))
+    }
+
+    /// A table's default entry: the program's, or what replaced it; `None` where a miss does nothing.
+    pub fn default_entry(&self, table: TableId) -> Option<EntryView<'_>> {
+        let index = self.program.table_index(table)?;
+        let found = self.tables[index].default.as_ref()?;
+        Some(self.view(index, found))
+    }
+
+    /// A table's fingerprint.
+    pub fn fingerprint(&self, table: TableId) -> Option<Fingerprint> {
+        let table = &self.tables[self.program.table_index(table)?];
+        Some(Fingerprint {
+            entries: table.index.len() as u64,
+            sum: table.sum,
+        })
+    }
+
+    fn modify_default(&mut self, index: usize, entry: &TableEntry) -> Result<(), WriteError> {
+        let def = &self.program.tables[index];
+        if def.const_default {
+            return Err(WriteError::Constant {
+                what: self.what(index, entry),
+            });
+        }
+        let written = entry.action.is_some();
+        let action = if written {
+            Some(entry)
+        } else {
+            def.default.as_ref()
+        };
+        let default = match action {
+            Some(entry) => Some(Arc::new(Installed {
+                entry: entry.clone(),
+                key: def.key.pack(&EntryKey::default()),
+                act: resolve_action(&self.program, entry)?,
+                is_const: false,
+                stats: self.tables[index]
+                    .default
+                    .as_ref()
+                    .map_or_else(Arc::default, |old| old.stats.clone()),
+            })),
+            None => None,
+        };
+        let table = Arc::make_mut(&mut self.tables[index]);
+        if let Some(old) = table.default.as_ref().filter(|_| table.default_written) {
+            table.sum = table.sum.wrapping_sub(fingerprint::entry(&old.entry));
+        }
+        if written {
+            table.sum = table.sum.wrapping_add(fingerprint::entry(entry));
+        }
+        table.default = default;
+        table.default_written = written;
+        Ok(())
+    }
+
+    /// The entry that is installed under a key that has been checked, if it may be changed.
+    fn find(
+        &self,
+        index: usize,
+        entry: &TableEntry,
+    ) -> Result<(PackedKey, Arc<Installed>), WriteError> {
+        let key = self.program.tables[index].key.pack(&entry.key);
+        let Some(found) = self.tables[index].index.get(&entry.key, &key) else {
+            return Err(WriteError::NotFound {
+                what: self.what(index, entry),
+            });
+        };
+        if found.is_const {
+            return Err(WriteError::Constant {
+                what: self.what(index, entry),
+            });
+        }
+        Ok((key, found.clone()))
+    }
+
+    /// Resolves an entry's action and takes its selector members, `given` of which are given back.
+    fn resolve(
+        &mut self,
+        index: usize,
+        entry: &TableEntry,
+        given: usize,
+    ) -> Result<Act, WriteError> {
+        let act = resolve_action(&self.program, entry)?;
+        if let Some(selector) = self.program.tables[index].selector {
+            let def = &self.program.selectors[selector];
+            let (wanted, used) = (members(entry), self.members[selector] - given);
+            let what = || format!("selector {} (a group)", def.name);
+            if def.max_group_size > 0 && wanted > def.max_group_size {
+                return Err(WriteError::Full {
+                    what: what(),
+                    size: def.max_group_size,
+                });
+            }
+            if def.size > 0 && used + wanted > def.size {
+                let what = format!("selector {}", def.name);
+                return Err(WriteError::Full {
+                    what,
+                    size: def.size,
+                });
+            }
+            self.members[selector] = used + wanted;
+        }
+        Ok(act)
+    }
+
+    fn view<'a>(&'a self, index: usize, found: &'a Installed) -> EntryView<'a> {
+        let table = &self.program.tables[index];
+        EntryView {
+            entry: &found.entry,
+            counter: table.counters.then_some(&found.stats.counter),
+            last_hit_ns: found.stats.last_hit_ns.load(Ordering::Relaxed),
+            is_const: found.is_const,
+        }
+    }
+
+    fn what(&self, index: usize, entry: &TableEntry) -> String {
+        let name = &self.program.tables[index].name;
+        if entry.is_default {
+            format!("the default entry of table {name}")
+        } else {
+            format!("an entry of table {name} with this match and priority")
+        }
+    }
+}
+
+pub(super) fn initial(table: &TableDef) -> TableState {
+    let mut state = TableState::default();
+    let install = |entry: &TableEntry, is_const| {
+        Arc::new(Installed {
+            entry: entry.clone(),
+            key: table.key.pack(&entry.key),
+            act: match &entry.action {
+                Some(TableAction::Call(call)) => Act::Call(bind(call)),
+                _ => Act::Select(Group::new(SelectorMode::Hash, Vec::new())),
+            },
+            is_const,
+            stats: Arc::default(),
+        })
+    };
+    state.default = table
+        .default
+        .as_ref()
+        .map(|entry| install(entry, table.const_default));
+    for entry in &table.const_entries {
+        state.index.put(install(entry, true));
+        state.sum = state.sum.wrapping_add(fingerprint::entry(entry));
+    }
+    state
+}
+
+/// Members that an entry's one-shot group has.
+fn members(entry: &TableEntry) -> usize {
+    match &entry.action {
+        Some(TableAction::OneShot(members)) => members.len(),
+        _ => 0,
+    }
+}
+
+/// An entry's action by position; the entry has been checked.
+fn resolve_action(program: &Program, entry: &TableEntry) -> Result<Act, WriteError> {
+    match &entry.action {
+        Some(TableAction::Call(call)) => Ok(Act::Call(bind(call))),
+        Some(TableAction::OneShot(members)) => {
+            let members = members.iter().map(|member| Member {
+                bound: bind(&member.call),
+                weight: member.weight,
+                watch: member.watch_port,
+            });
+            let table = program.table_index(entry.key.table);
+            let selector = table.and_then(|index| program.tables[index].selector);
+            let mode =
+                selector.map_or_else(SelectorMode::default, |index| program.selectors[index].mode);
+            Ok(Act::Select(Group::new(mode, members.collect())))
+        }
+        None => Err(WriteError::Invalid {
+            what: check::table_name(program, entry.key.table),
+            problem: "an entry needs an action".into(),
+        }),
+    }
+}
+
+fn bind(call: &ActionCall) -> Bound {
+    Bound {
+        action: (call.action.0 ^ p4info::ACTION) as u16 - 1,
+        args: call.params.iter().map(|&(_, value)| value).collect(),
+    }
+}
