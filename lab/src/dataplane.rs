@@ -104,6 +104,12 @@ pub enum DataplaneError {
         /// The end of its log.
         log: String,
     },
+    /// A thread that forwards packets has ended.
+    #[error("a thread that forwards packets has ended, which is a defect; the data plane's log says how: {}", log.display())]
+    LostWorker {
+        /// Where the log is.
+        log: PathBuf,
+    },
     /// Its starter went away, or somebody asked it to end, before it was ready.
     #[error("the lab was taken down before it was ready")]
     Interrupted,
@@ -173,7 +179,10 @@ fn run() -> Result<(), DataplaneError> {
             .map_err(system("start threads"))?;
         runtime.block_on(live(&mut lock, &plan, &model, started))
     });
-    lock.remove()?;
+    // A lab that broke leaves its folder as one that was killed does, with the log in it.
+    if !matches!(result, Err(DataplaneError::LostWorker { .. })) {
+        lock.remove()?;
+    }
     // Held until the process has ended, so that whoever waits for the lock finds nothing left.
     std::mem::forget(lock);
     result
@@ -288,9 +297,15 @@ async fn live(
             emit(&Event::Built {
                 elapsed_ms: millis(started),
             });
-            let ended = tokio::select! {
+            let lost = built.switches.lost_worker();
+            tokio::pin!(lost);
+            let lost_worker = || DataplaneError::LostWorker {
+                log: dir.log_file("dataplane"),
+            };
+            let mut ended = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => Err(DataplaneError::Interrupted),
+                () = &mut lost => Err(lost_worker()),
                 ready = become_ready(dir, plan, model, &built.hosts, &children, controller) => ready,
             };
             if let Ok(api) = &ended {
@@ -299,7 +314,11 @@ async fn live(
                     elapsed_ms: millis(started),
                 });
                 tracing::info!(elapsed_ms = millis(started), "the lab is ready");
-                shutdown.cancelled().await;
+                tokio::select! {
+                    biased;
+                    () = shutdown.cancelled() => {}
+                    () = &mut lost => ended = Err(lost_worker()),
+                }
             }
             // The controller first: it would only see its switches go.
             shutdown.cancel();

@@ -453,6 +453,12 @@ pub fn running() -> Result<Vec<LabDir>, RuntimeDirError> {
         if dir.is_running()? {
             labs.push(dir);
         } else {
+            let log = fs::read_to_string(dir.log_file("dataplane")).unwrap_or_default();
+            let last = log.lines().last().unwrap_or("nothing");
+            tracing::warn!(
+                lab = dir.name,
+                "the lab has crashed; the last it said: {last}"
+            );
             dir.remove_stale()?;
         }
     }

@@ -181,7 +181,11 @@ impl Lab {
     /// Blocks until it ends, by whatever cause; whether it ended in order.
     pub fn wait(&mut self) -> bool {
         // The channel closes when the data plane has closed its output, which it does by ending.
-        while self.events.recv().is_ok() {}
+        while let Ok(event) = self.events.recv() {
+            if let Event::Failed { message } = event {
+                tracing::error!("{message}");
+            }
+        }
         self.child.wait().is_ok_and(|status| status.success())
     }
 

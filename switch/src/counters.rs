@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::datapath::Counted;
 
-/// Slots for drop reasons; the pipeline's reasons beyond them share the last one.
-const REASONS: usize = 96;
+/// Counters for drop reasons; reasons beyond them share the last one.
+pub(crate) const REASONS: usize = 96;
 
 /// What passed through a port since it exists.
 #[derive(Debug)]
@@ -76,7 +76,7 @@ impl PortCounters {
         self.tx.frames.fetch_add(more, Relaxed);
     }
 
-    /// Counts one frame that entered here and was dropped for the reason with this number.
+    /// Counts one frame that entered here and was dropped; `reason` is the counter's number.
     pub(crate) fn dropped(&self, reason: u16) {
         let slot = usize::from(reason).min(REASONS - 1);
         if let Some(counter) = self.drops.get(slot) {
@@ -94,7 +94,8 @@ impl PortCounters {
         self.tx.read()
     }
 
-    /// Drops by reason number, without those that never happened.
+    /// Drops by the number of their counter, without those that never happened. The reasons that every pipeline has
+    /// are counted under their own numbers, a pipeline's under those that its switch gave them.
     pub fn drops(&self) -> impl Iterator<Item = (u16, u64)> {
         (0u16..)
             .zip(&self.drops)

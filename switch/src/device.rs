@@ -13,6 +13,7 @@ use weft_proto::google;
 use weft_proto::p4::v1 as wire;
 use weft_proto::vocab::{DeviceId, ElectionId};
 
+use crate::drops::DropNames;
 use crate::packet::Packet;
 use crate::server::arbitration::{Arbitration, Notice, StreamId};
 use crate::state::State;
@@ -36,6 +37,7 @@ pub(crate) struct Device {
     forwarding: RwLock<Forwarding>,
     sessions: Mutex<Sessions>,
     claim: Mutex<Claim>,
+    drop_names: Mutex<DropNames>,
 }
 
 /// Pipelines and their entries.
@@ -103,7 +105,16 @@ impl Device {
             forwarding: RwLock::default(),
             sessions: Mutex::default(),
             claim: Mutex::default(),
+            drop_names: Mutex::default(),
         }
+    }
+
+    /// What the drop counters of its ports count.
+    pub(crate) fn drop_names(&self) -> MutexGuard<'_, DropNames> {
+        // Names are only added, one by one.
+        self.drop_names
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The forwarding state; cheap, tables are shared.

@@ -33,7 +33,7 @@ use crate::device::{Device, Devices, Sink};
 use crate::patch::Topology;
 use crate::port::{MemoryPort, PortKind, TapPort};
 use crate::recorder::Recorder;
-use crate::server::{self, announce_link, announce_port};
+use crate::server::{self, Programs, announce_link, announce_port};
 use crate::worker::{Change, PacketInSink, Pending, Stopped, Threads, Workers, nanos_since};
 
 /// Events that wait for a slow watcher; one that is further behind must watch again.
@@ -194,6 +194,7 @@ pub(crate) struct Shared {
     topology: Mutex<Topology>,
     recorders: Mutex<BTreeMap<u64, Arc<Recorder>>>,
     captures: Mutex<BTreeMap<u64, Arc<Capture>>>,
+    pub(crate) programs: Programs,
     last_id: AtomicU64,
     start: Instant,
 }
@@ -237,6 +238,7 @@ impl SwitchHost {
             topology: Mutex::new(topology),
             recorders: Mutex::default(),
             captures: Mutex::default(),
+            programs: Programs::default(),
             last_id: AtomicU64::new(0),
             start,
         };
@@ -281,6 +283,12 @@ impl SwitchHost {
         };
         pending.wait()?;
         attached
+    }
+
+    /// Ready when a worker thread has ended that nobody told to, which is a defect. Its switches forward no more, or
+    /// not all; the process should end.
+    pub fn lost_worker(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        self.threads.lost().clone().cancelled_owned()
     }
 
     /// Ends the worker threads and removes the devices, on many threads at once: the kernel takes some 20 ms to remove

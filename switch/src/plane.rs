@@ -292,10 +292,14 @@ impl<O: Observer> Plane<O> {
                     });
                 }
                 Emit::Dropped { reason } => {
-                    let name = self.datapaths[device]
-                        .as_ref()
-                        .map(|datapath| datapath.state.program().drop_name(reason));
-                    arrival.dropped(&self.recorders, reason, name);
+                    let (slot, name) = match &self.datapaths[device] {
+                        Some(Datapath { state, .. }) => {
+                            let name = state.program().drop_name(reason);
+                            (state.drop_slot(reason), name)
+                        }
+                        None => (reason.0, ""),
+                    };
+                    arrival.dropped(&self.recorders, slot, name);
                 }
             }
         }
@@ -362,7 +366,9 @@ impl<O: Observer> Plane<O> {
     fn drop_copy(&mut self, arrival: &Arrival<'_>, packet: Packet, reason: DropReason) {
         self.scratch.observer.dropped(reason);
         self.scratch.pool.recycle(packet);
-        arrival.dropped(&self.recorders, reason, None);
+        // One of those that every pipeline has.
+        let name = DropReason::FIXED.get(usize::from(reason.0));
+        arrival.dropped(&self.recorders, reason.0, name.copied().unwrap_or_default());
     }
 }
 
@@ -400,14 +406,13 @@ impl Arrival<'_> {
         }
     }
 
-    /// Counts a drop at the port of entry; `name` is needed for reasons that only the pipeline knows.
-    fn dropped(&self, recorders: &[Arc<Recorder>], reason: DropReason, name: Option<&str>) {
+    /// Counts a drop at the port of entry; `slot` is the reason's counter.
+    fn dropped(&self, recorders: &[Arc<Recorder>], slot: u16, name: &str) {
         if self.counts {
-            self.wired.counters(self.in_port).dropped(reason.0);
+            self.wired.counters(self.in_port).dropped(slot);
         }
         if self.trace.is_some() {
-            let name = name.map_or_else(|| reason.to_string(), str::to_owned);
-            self.finish(recorders, PortNo(0), Some(name));
+            self.finish(recorders, PortNo(0), Some(name.to_owned()));
         }
     }
 }

@@ -13,6 +13,7 @@ mod trace;
 mod write;
 
 pub(crate) use authority::Tolerant;
+pub(crate) use config::Programs;
 pub(crate) use node::{announce_link, announce_port};
 
 use std::convert::Infallible;

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use weft_proto::vocab::{CounterValue, MulticastGroup, MulticastGroupId, TableEntry};
 
+use crate::drops::{DropNames, DropReason};
 use crate::program::Program;
 use crate::table::{Index, Installed};
 
@@ -79,6 +80,8 @@ pub struct State {
     groups: Arc<BTreeMap<MulticastGroupId, MulticastGroup>>,
     /// Members in use, by selector.
     members: Vec<usize>,
+    /// The counter of each drop reason of the program.
+    drop_slots: Arc<[u16]>,
 }
 
 /// One table's entries.
@@ -101,12 +104,25 @@ impl State {
             .map(|table| Arc::new(tables::initial(table)))
             .collect();
         let members = vec![0; program.selectors.len()];
+        let drop_slots = (0..).take(program.drop_reasons().len()).collect();
         Self {
             program,
             tables,
             groups: Arc::default(),
             members,
+            drop_slots,
         }
+    }
+
+    /// Counts drops so that reasons which other pipelines of the same switch had keep their counters.
+    pub(crate) fn share_drop_counters(&mut self, names: &mut DropNames) {
+        self.drop_slots = names.slots(self.program.drop_reasons());
+    }
+
+    /// The counter of a drop reason.
+    pub(crate) fn drop_slot(&self, reason: DropReason) -> u16 {
+        let slot = self.drop_slots.get(usize::from(reason.0));
+        slot.copied().unwrap_or(reason.0)
     }
 
     /// The program.

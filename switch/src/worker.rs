@@ -1,5 +1,9 @@
 //! Worker threads, as the rest of the host sees them: started with the host, told by commands, joined at its end.
 //!
+//! A worker that ends without being told to, by a panic or because the system refuses it what it needs, is not
+//! replaced: what it held of a packet may be half done. It is reported ([`Threads::lost`]), and whoever runs the
+//! process ends it, so that nobody takes a network for whole that forwards with some of its threads.
+//!
 //! A worker forwards by its own [`Plane`](crate::plane::Plane), which only commands change; a command is acknowledged
 //! when packets that are read from then on see it.
 
@@ -11,6 +15,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 use weft_proto::vocab::DeviceId;
 
 use crate::capture::Capture;
@@ -112,6 +117,8 @@ pub(crate) struct Workers {
 pub(crate) struct Threads {
     mailboxes: Vec<Arc<Mailbox>>,
     threads: Vec<JoinHandle<()>>,
+    /// Cancelled when a worker has ended that was not told to.
+    lost: CancellationToken,
 }
 
 /// A change that was sent, and is not yet known to be in force everywhere.
@@ -144,13 +151,15 @@ impl Mailbox {
         Ok(())
     }
 
-    fn stop(&self) {
+    /// Takes no more commands; true when it took none before.
+    fn stop(&self) -> bool {
         let mut queue = self.queue();
-        queue.stop = true;
+        let stopped = std::mem::replace(&mut queue.stop, true);
         // Whoever waits for an acknowledgement learns that there is none.
         queue.commands.clear();
         drop(queue);
         self.wake.signal();
+        stopped
     }
 }
 
@@ -179,6 +188,7 @@ impl Workers {
         let mut threads = Threads {
             mailboxes: Vec::new(),
             threads: Vec::new(),
+            lost: CancellationToken::new(),
         };
         for index in 0..count {
             let mailbox = Arc::new(Mailbox {
@@ -190,9 +200,10 @@ impl Workers {
             worker.spin = spin;
             worker.set_wiring(Arc::clone(wiring));
             threads.mailboxes.push(mailbox);
+            let lost = threads.lost.clone();
             let thread = std::thread::Builder::new()
                 .name(format!("weft-data-{index}"))
-                .spawn(move || worker.run())?;
+                .spawn(move || worker.run(lost))?;
             threads.threads.push(thread);
         }
         let workers = Self {
@@ -255,6 +266,13 @@ impl PendingBlocking {
     }
 }
 
+impl Threads {
+    /// Cancelled when a worker has ended that was not told to.
+    pub(crate) fn lost(&self) -> &CancellationToken {
+        &self.lost
+    }
+}
+
 impl Drop for Threads {
     fn drop(&mut self) {
         for mailbox in &self.mailboxes {
@@ -276,4 +294,80 @@ impl Drop for Threads {
 pub(crate) fn nanos_since(start: Instant) -> Nanos {
     let elapsed = Instant::now().duration_since(start).as_nanos();
     Nanos(u64::try_from(elapsed).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::{PortSpec, SwitchSpec};
+    use crate::patch::Topology;
+    use crate::program::Program;
+
+    /// Sends every packet to the controller.
+    const PUNT: &str = r#"{
+        "name": "punt", "version": "1", "headers": [], "instances": [], "actions": [], "tables": [], "deparser": [],
+        "parser": { "start": "start", "states": [{ "name": "start", "default": "accept" }] },
+        "ingress": { "start": "punt", "nodes": [
+            { "name": "punt", "kind": { "run": { "ops": ["toController"], "next": null } } } ] }
+    }"#;
+
+    struct Trap;
+
+    impl PacketInSink for Trap {
+        fn packet_in(&self, _: DeviceId, _: &[(u32, u128)], _: &Packet) -> bool {
+            panic!("no worker survives this packet");
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a driver's test")]
+    fn workers() -> (Workers, Threads) {
+        let port = PortSpec {
+            number: weft_proto::vocab::PortNo(1),
+            name: "p1".into(),
+            mtu: 1500,
+        };
+        let switch = SwitchSpec {
+            name: "s1".into(),
+            device_id: DeviceId(1),
+            ports: vec![port],
+        };
+        let topology = Topology::new(vec![switch], Vec::new()).unwrap();
+        let sink: Arc<dyn PacketInSink> = Arc::new(Trap);
+        let wiring = Arc::new(topology.wiring());
+        Workers::start(2, Duration::ZERO, Instant::now(), &wiring, &sink).unwrap()
+    }
+
+    fn change() -> Change {
+        let program = Program::new(serde_json::from_str(PUNT).unwrap()).unwrap();
+        Change::State(DeviceId(1), Some(State::new(Arc::new(program))))
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_panics_is_reported() {
+        let (workers, threads) = workers();
+        workers.apply_blocking(&change()).unwrap().wait().unwrap();
+        assert!(!threads.lost().is_cancelled());
+        let packet_out = PacketOut {
+            device: DeviceId(1),
+            metadata: Vec::new(),
+            packet: Packet::from_bytes(&[0; 60]),
+        };
+        workers.packet_out(packet_out).unwrap();
+        let lost = threads.lost().cancelled();
+        tokio::time::timeout(Duration::from_secs(10), lost)
+            .await
+            .unwrap();
+        assert!(
+            workers.apply(&change()).is_err(),
+            "nobody waits for a worker that is gone"
+        );
+    }
+
+    #[test]
+    fn a_worker_that_is_told_to_end_is_not_lost() {
+        let (_workers, threads) = workers();
+        let lost = threads.lost().clone();
+        drop(threads);
+        assert!(!lost.is_cancelled());
+    }
 }

@@ -1,8 +1,10 @@
 //! Pipeline configuration (P4Runtime §7, §14, §15). The device configuration is the pipeline as JSON.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
 
 use tonic::Status;
+use tonic::codegen::Bytes;
 use weft_proto::p4::v1 as wire;
 use weft_proto::p4::v1::get_forwarding_pipeline_config_request::ResponseType;
 use weft_proto::p4::v1::set_forwarding_pipeline_config_request::Action;
@@ -32,17 +34,17 @@ pub(super) async fn set(
     match action {
         Action::Unspecified => return Err(Status::invalid_argument("the action is missing")),
         Action::Verify => {
-            verify(config)?;
+            verify(shared, config).await?;
             return Ok(());
         }
         Action::VerifyAndSave => {
-            forwarding.saved = Some(verify(config)?);
+            forwarding.saved = Some(verify(shared, config).await?);
             device.set_forwarding(forwarding);
             return Ok(());
         }
         Action::VerifyAndCommit => {
             forwarding = Forwarding {
-                committed: Some(verify(config)?),
+                committed: Some(verify(shared, config).await?),
                 saved: None,
             };
         }
@@ -57,7 +59,7 @@ pub(super) async fn set(
             forwarding.committed = Some(saved);
         }
         Action::ReconcileAndCommit => {
-            let next = verify(config)?;
+            let next = verify(shared, config).await?;
             forwarding = Forwarding {
                 committed: Some(reconcile(forwarding.committed.as_ref(), next)?),
                 saved: None,
@@ -67,7 +69,14 @@ pub(super) async fn set(
     commit(shared, device, forwarding).await
 }
 
-async fn commit(shared: &Shared, device: &Device, forwarding: Forwarding) -> Result<(), Status> {
+async fn commit(
+    shared: &Shared,
+    device: &Device,
+    mut forwarding: Forwarding,
+) -> Result<(), Status> {
+    if let Some(loaded) = &mut forwarding.committed {
+        loaded.state.share_drop_counters(&mut device.drop_names());
+    }
     let state = forwarding
         .committed
         .as_ref()
@@ -81,22 +90,16 @@ async fn commit(shared: &Shared, device: &Device, forwarding: Forwarding) -> Res
 }
 
 /// Checks a config and builds its initial state.
-fn verify(config: Option<wire::ForwardingPipelineConfig>) -> Result<Loaded, Status> {
+async fn verify(
+    shared: &Shared,
+    config: Option<wire::ForwardingPipelineConfig>,
+) -> Result<Loaded, Status> {
     let config = config.ok_or_else(|| Status::invalid_argument("the config is missing"))?;
     let p4info = config
         .p4info
         .as_ref()
         .ok_or_else(|| Status::invalid_argument("the config has no P4Info"))?;
-    let pipeline: Pipeline = serde_json::from_slice(&config.p4_device_config)
-        .map_err(|error| Status::invalid_argument(format!("p4_device_config: {error}")))?;
-    let program = Program::new(pipeline).map_err(|mistakes| {
-        let lines: Vec<String> = mistakes
-            .iter()
-            .take(MAX_MISTAKES)
-            .map(ToString::to_string)
-            .collect();
-        Status::invalid_argument(format!("p4_device_config: {}", lines.join("; ")))
-    })?;
+    let program = shared.programs.get(&config.p4_device_config).await?;
     if program.p4info() != p4info {
         return Err(Status::invalid_argument(
             "the P4Info is not that of the pipeline in p4_device_config",
@@ -104,7 +107,42 @@ fn verify(config: Option<wire::ForwardingPipelineConfig>) -> Result<Loaded, Stat
     }
     Ok(Loaded {
         config: Arc::new(config),
-        state: State::new(Arc::new(program)),
+        state: State::new(program),
+    })
+}
+
+/// The programs that switches of this process run, by their device configuration: what many switches are told to run
+/// is read and checked once.
+#[derive(Debug, Default)]
+pub(crate) struct Programs(tokio::sync::Mutex<HashMap<Bytes, Weak<Program>>>);
+
+impl Programs {
+    /// The program of a device configuration.
+    async fn get(&self, source: &Bytes) -> Result<Arc<Program>, Status> {
+        // Held while a program is made: those who wait may want the same.
+        let mut known = self.0.lock().await;
+        if let Some(program) = known.get(source).and_then(Weak::upgrade) {
+            return Ok(program);
+        }
+        let program = Arc::new(compile(source)?);
+        // A program that no switch runs any more is forgotten.
+        known.retain(|_, program| program.strong_count() > 0);
+        // A copy of its own: the bytes are part of a larger message.
+        known.insert(Bytes::copy_from_slice(source), Arc::downgrade(&program));
+        Ok(program)
+    }
+}
+
+fn compile(source: &[u8]) -> Result<Program, Status> {
+    let pipeline: Pipeline = serde_json::from_slice(source)
+        .map_err(|error| Status::invalid_argument(format!("p4_device_config: {error}")))?;
+    Program::new(pipeline).map_err(|mistakes| {
+        let lines: Vec<String> = mistakes
+            .iter()
+            .take(MAX_MISTAKES)
+            .map(ToString::to_string)
+            .collect();
+        Status::invalid_argument(format!("p4_device_config: {}", lines.join("; ")))
     })
 }
 
@@ -180,4 +218,34 @@ pub(super) fn get(
         }
     });
     Ok(wire::GetForwardingPipelineConfigResponse { config })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fabric;
+
+    #[tokio::test]
+    async fn a_program_is_made_once_and_forgotten_with_its_last_switch() {
+        let programs = Programs::default();
+        let source = Bytes::from(serde_json::to_vec(&fabric::pipeline()).unwrap());
+        let first = programs.get(&source).await.unwrap();
+        let again = programs
+            .get(&Bytes::copy_from_slice(&source))
+            .await
+            .unwrap();
+        assert!(Arc::ptr_eq(&first, &again));
+        let other = Pipeline {
+            version: "2".into(),
+            ..fabric::pipeline()
+        };
+        let other = Bytes::from(serde_json::to_vec(&other).unwrap());
+        let second = programs.get(&other).await.unwrap();
+        assert!(!Arc::ptr_eq(&first, &second));
+        drop((first, again));
+        programs.get(&other).await.unwrap();
+        let third = Bytes::from_static(b"{}");
+        assert!(programs.get(&third).await.is_err());
+        assert!(programs.0.lock().await[&source].upgrade().is_none());
+    }
 }

@@ -17,12 +17,11 @@ use weft_proto::vocab::{DeviceId, PortNo};
 use super::{Target, capture};
 use crate::counters::PortCounters;
 use crate::device::Claim;
-use crate::drops::DropReason;
+use crate::drops::DropNames;
 use crate::host::{HostError, LinkState, Shared};
 use crate::patch::{Connection, Link, Port, Topology};
 use crate::port::PortKind;
 use crate::recorder::{FlowKey, Path, PathFilter, Recorder};
-use crate::state::State;
 
 #[tonic::async_trait]
 impl Node for Target {
@@ -65,8 +64,7 @@ impl Node for Target {
         request: Request<node::GetPortCountersRequest>,
     ) -> Result<Response<node::PortCounters>, Status> {
         let device = self.shared.device(DeviceId(request.get_ref().device_id))?;
-        let committed = device.forwarding().committed;
-        let state = committed.as_ref().map(|loaded| &loaded.state);
+        let names = device.drop_names();
         let topology = self.shared.topology();
         let switch = topology
             .switches()
@@ -75,9 +73,9 @@ impl Node for Target {
         let mut ports: Vec<node::PortCounter> = switch
             .ports
             .values()
-            .map(|port| counters(port.spec.number, &port.counters, state))
+            .map(|port| counters(port.spec.number, &port.counters, &names))
             .collect();
-        let cpu = counters(PortNo::CPU, &switch.cpu, state);
+        let cpu = counters(PortNo::CPU, &switch.cpu, &names);
         if !cpu.drops.is_empty() {
             ports.push(cpu);
         }
@@ -296,15 +294,11 @@ fn link_message(link: &Link) -> node::Link {
     }
 }
 
-fn counters(number: PortNo, counters: &PortCounters, state: Option<&State>) -> node::PortCounter {
+fn counters(number: PortNo, counters: &PortCounters, names: &DropNames) -> node::PortCounter {
     let (rx, tx) = (counters.rx(), counters.tx());
-    let name = |reason: DropReason| match state {
-        Some(state) => state.program().drop_name(reason).to_owned(),
-        None => reason.to_string(),
-    };
     let drops: HashMap<String, u64> = counters
         .drops()
-        .map(|(reason, count)| (name(DropReason(reason)), count))
+        .map(|(slot, count)| (names.name(slot).to_owned(), count))
         .collect();
     node::PortCounter {
         port: number.0,

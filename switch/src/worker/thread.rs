@@ -8,6 +8,8 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio_util::sync::CancellationToken;
+
 use super::{Change, Command, Mailbox, PacketInSink, PacketOut, nanos_since};
 use crate::counters::PortCounters;
 use crate::datapath::Nanos;
@@ -96,9 +98,13 @@ impl Worker {
     }
 
     /// Works until it is told to stop.
-    pub(super) fn run(mut self) {
-        // Also when this thread panics: nobody shall wait for it.
-        let _stop = StopOnDrop(Arc::clone(&self.mailbox));
+    pub(super) fn run(mut self, lost: CancellationToken) {
+        // Also when this thread panics: nobody shall wait for it, and everybody shall know.
+        let _stop = StopOnDrop {
+            worker: self.share.index,
+            mailbox: Arc::clone(&self.mailbox),
+            lost,
+        };
         let mut events = Events::with_room(EVENTS);
         loop {
             if let Err(error) = self.wait(&mut events) {
@@ -364,12 +370,20 @@ fn write_tap(tap: &TapPort, packet: &Packet) -> io::Result<()> {
     }
 }
 
-/// Refuses commands from the moment that the worker's thread ends.
-struct StopOnDrop(Arc<Mailbox>);
+/// Refuses commands from the moment that the worker's thread ends, and reports an end that nobody asked for.
+struct StopOnDrop {
+    worker: usize,
+    mailbox: Arc<Mailbox>,
+    lost: CancellationToken,
+}
 
 impl Drop for StopOnDrop {
     fn drop(&mut self) {
-        self.0.stop();
+        if !self.mailbox.stop() {
+            let panicked = std::thread::panicking();
+            tracing::error!(worker = self.worker, panicked, "worker has ended unasked");
+            self.lost.cancel();
+        }
     }
 }
 

@@ -13,4 +13,6 @@ mod node;
 #[cfg(test)]
 mod pipeline;
 #[cfg(test)]
+mod swap;
+#[cfg(test)]
 mod tap;
