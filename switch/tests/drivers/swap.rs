@@ -60,7 +60,7 @@ async fn drops(lab: &Lab, port: u32) -> HashMap<String, u64> {
     port.unwrap().drops
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn packets_meet_one_pipeline_or_the_other() {
     const PACKETS: usize = 3000;
     let mut config = switches(1, 2);
