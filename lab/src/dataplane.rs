@@ -348,7 +348,7 @@ fn listen_for(kind: SignalKind) -> Result<Signal, DataplaneError> {
     signal(kind).map_err(system("listen for signals"))
 }
 
-fn bind(path: std::path::PathBuf) -> Result<UnixListener, DataplaneError> {
+fn bind(path: PathBuf) -> Result<UnixListener, DataplaneError> {
     UnixListener::bind(path).map_err(system("listen on a socket of the runtime directory"))
 }
 
