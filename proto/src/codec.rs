@@ -6,6 +6,7 @@
 //! value back.
 
 mod action;
+mod array;
 mod entry;
 mod error;
 mod filter;
@@ -16,6 +17,10 @@ mod update;
 #[cfg(test)]
 mod tests;
 
+pub use array::{
+    Cells, decode_counter_cell, decode_meter, encode_counter_cell, encode_meter,
+    encode_meter_config, encode_meter_counters, meter_config,
+};
 pub use entry::{counter_data, decode_counter, decode_entry, encode_entry};
 pub use error::{EntryError, GroupError, MetadataError};
 pub use filter::{EntryFilter, Query, decode_filter, decode_query, encode_filter, encode_query};

@@ -4,6 +4,7 @@
 //! is 1 to 128 bits. What the switch and the controller know of a pipeline's tables, they know from here.
 
 pub mod annotations;
+mod array;
 mod build;
 
 #[cfg(test)]
@@ -11,9 +12,12 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use crate::vocab::{ActionCall, ActionId, FieldId, MatchKind, ParamId, ProfileId, TableId};
+use crate::vocab::{
+    ActionCall, ActionId, CounterId, FieldId, MatchKind, MeterId, ParamId, ProfileId, TableId,
+};
 use crate::{bytes, p4};
 
+pub use array::{CounterSchema, MeterSchema, MeterUnit};
 pub use build::SchemaError;
 
 /// Everything of a P4Info that entries, packets and people refer to.
@@ -26,6 +30,8 @@ pub struct Schema {
     tables: BTreeMap<TableId, TableSchema>,
     actions: BTreeMap<ActionId, ActionSchema>,
     profiles: BTreeMap<ProfileId, ProfileSchema>,
+    meters: BTreeMap<MeterId, MeterSchema>,
+    counters: BTreeMap<CounterId, CounterSchema>,
     tables_by_name: BTreeMap<String, TableId>,
     actions_by_name: BTreeMap<String, ActionId>,
     packet_in: Vec<MetadataSchema>,
@@ -80,6 +86,26 @@ impl Schema {
     /// All action profiles, by id.
     pub fn profiles(&self) -> impl Iterator<Item = &ProfileSchema> {
         self.profiles.values()
+    }
+
+    /// A meter by its id.
+    pub fn meter(&self, id: MeterId) -> Option<&MeterSchema> {
+        self.meters.get(&id)
+    }
+
+    /// All meters that belong to no table, by id.
+    pub fn meters(&self) -> impl Iterator<Item = &MeterSchema> {
+        self.meters.values()
+    }
+
+    /// A counter by its id.
+    pub fn counter(&self, id: CounterId) -> Option<&CounterSchema> {
+        self.counters.get(&id)
+    }
+
+    /// All counters that belong to no table, by id.
+    pub fn counters(&self) -> impl Iterator<Item = &CounterSchema> {
+        self.counters.values()
     }
 
     /// What a packet-in carries, in the order of declaration.

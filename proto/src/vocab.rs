@@ -50,6 +50,14 @@ id!(
     ProfileId, u32
 );
 id!(
+    /// A meter's id, prefix 0x14.
+    MeterId, u32
+);
+id!(
+    /// The id of a counter that belongs to no table, prefix 0x12.
+    CounterId, u32
+);
+id!(
     /// A multicast group's id, 1 and up.
     MulticastGroupId, u32
 );
@@ -203,6 +211,41 @@ pub struct CounterValue {
     pub packets: u64,
     /// From destination MAC to payload, without labels or tags that the fabric added.
     pub bytes: u64,
+}
+
+/// Two rates, a second, with their bursts, in the meter's unit (RFC 2698).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MeterConfig {
+    /// Committed rate: up to it packets are green.
+    pub cir: u64,
+    /// What may come at once and is green still; 1 and up.
+    pub cburst: u64,
+    /// Peak rate: up to it packets are yellow; the committed rate at least.
+    pub pir: u64,
+    /// What may come at once and is not red; 1 and up.
+    pub pburst: u64,
+}
+
+/// One cell of a meter that belongs to no table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MeterCell {
+    /// The meter.
+    pub meter: MeterId,
+    /// The cell, from 0.
+    pub index: u32,
+    /// Its configuration; `None` says that every packet is green.
+    pub config: Option<MeterConfig>,
+}
+
+/// What a meter said, by colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MeterCounters {
+    /// Within the committed rate.
+    pub green: CounterValue,
+    /// Above it, within the peak rate.
+    pub yellow: CounterValue,
+    /// Above the peak rate.
+    pub red: CounterValue,
 }
 
 /// A MAC address.

@@ -506,6 +506,8 @@ fn extent(layout: &Layout, frame: &Frame, index: u8) -> (usize, usize) {
 }
 
 #[cfg(test)]
+mod array_tests;
+#[cfg(test)]
 mod offload_tests;
 #[cfg(test)]
 mod tests;

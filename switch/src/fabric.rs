@@ -51,6 +51,8 @@ pub mod drops {
     pub const FLOW: &str = "flow-drop";
     /// A flow names a group that does not exist.
     pub const NO_GROUP: &str = "no-group";
+    /// A flow's meter says that the packet is above its rate.
+    pub const METER: &str = "meter";
     /// The port of entry belongs to no network: the fabric is off, or knows nothing of the port.
     pub const NO_NETWORK: &str = "no-network";
     /// A frame with labels came from a host.
@@ -127,6 +129,8 @@ pub fn pipeline() -> Pipeline {
         actions,
         selectors,
         tables,
+        meters: vec![flows::meters()],
+        counters: Vec::new(),
         ingress: stages::ingress(),
         egress: stages::egress(),
         deparser: headers::deparser(),

@@ -5,6 +5,7 @@
     reason = "widths were checked when the program was made, and hashes are cut on purpose"
 )]
 
+mod array;
 mod eval;
 mod frame;
 
@@ -251,6 +252,15 @@ impl<O: Observer> Machine<'_, O> {
                 }
                 Instr::Fragment(size) => {
                     self.fragment = Some(self.eval(size, args) as u32);
+                }
+                Instr::Meter { meter, index, dst } => {
+                    let index = self.eval(index, args) as usize;
+                    let color = self.meter(usize::from(*meter), index);
+                    dst.write(&mut self.frame.arena, color as u128);
+                }
+                Instr::Count { counter, index } => {
+                    let index = self.eval(index, args) as usize;
+                    self.count(usize::from(*counter), index);
                 }
                 Instr::Exit => return Flow::Exit,
             }

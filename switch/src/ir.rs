@@ -39,6 +39,7 @@
 //! the customer's IP packet in its largest wire segment: headers in [`Pipeline::link_instances`] are left out, too.
 
 mod action;
+mod array;
 mod control;
 mod expr;
 mod header;
@@ -48,6 +49,7 @@ mod table;
 use serde::{Deserialize, Serialize};
 
 pub use action::{Action, Format, Op, Param};
+pub use array::{CounterArray, Meter, MeterUnit};
 pub use control::{Control, Node, NodeKind};
 pub use expr::{BinaryOp, Expr, UnaryOp};
 pub use header::{Bits, HeaderType, Instance, MetaField};
@@ -83,6 +85,12 @@ pub struct Pipeline {
     pub selectors: Vec<Selector>,
     /// All tables.
     pub tables: Vec<Table>,
+    /// Meters that belong to no table.
+    #[serde(default)]
+    pub meters: Vec<Meter>,
+    /// Counters that belong to no table.
+    #[serde(default)]
+    pub counters: Vec<CounterArray>,
     /// Runs once for each packet.
     pub ingress: Control,
     /// Runs once for each copy that leaves.

@@ -18,6 +18,7 @@ pub mod host;
 mod interp;
 pub mod ir;
 mod limit;
+mod meter;
 pub mod observe;
 mod p4info;
 pub mod packet;

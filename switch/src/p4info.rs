@@ -1,5 +1,7 @@
 //! P4Info of a pipeline: ids by position, so that one pipeline always gets the same.
 
+mod array;
+
 use std::collections::BTreeMap;
 
 use weft_proto::p4::config::v1 as p4;
@@ -16,8 +18,13 @@ pub(crate) const TABLE: u32 = 0x0200_0000;
 const CONTROLLER_HEADER: u32 = 0x0400_0000;
 /// Prefix of action profile ids.
 pub(crate) const PROFILE: u32 = 0x1100_0000;
+/// Prefix of counter ids.
+pub(crate) const COUNTER: u32 = 0x1200_0000;
 /// Prefix of direct counter ids.
 const DIRECT_COUNTER: u32 = 0x1300_0000;
+
+/// Prefix of meter ids.
+pub(crate) const METER: u32 = 0x1400_0000;
 
 /// The id of the action at an index.
 pub(crate) fn action_id(index: usize) -> u32 {
@@ -118,6 +125,8 @@ pub(crate) fn generate(
         info.action_profiles
             .push(selector_info(id, selector, pipeline));
     }
+    info.counters = array::counters(pipeline);
+    info.meters = array::meters(pipeline);
     let controller = [
         ("packet_in", &pipeline.packet_in, packet_in),
         ("packet_out", &pipeline.packet_out, packet_out),

@@ -4,6 +4,7 @@
 //! has a constant offset in one byte arena, each table, action and control node an index. What follows (parser,
 //! interpreter, state) trusts those and checks nothing again.
 
+mod array;
 mod control;
 mod describe;
 mod expr;
@@ -14,7 +15,7 @@ mod table;
 
 use weft_proto::p4::config::v1::P4Info;
 use weft_proto::schema::Schema;
-use weft_proto::vocab::{TableEntry, TableId};
+use weft_proto::vocab::{CounterId, MeterId, TableEntry, TableId};
 
 use crate::bits::Slot;
 use crate::drops::DropReason;
@@ -36,6 +37,10 @@ pub const MAX_SELECT_KEYS: usize = 8;
 pub const MAX_PARAMS: usize = 128;
 /// Most parser states, and most nodes of a control.
 pub const MAX_NODES: usize = 1 << 15;
+/// Most meters, and most counter arrays.
+pub const MAX_ARRAYS: usize = 1 << 12;
+/// Most cells of a meter or of a counter array.
+pub const MAX_CELLS: u32 = 1 << 20;
 /// Most key fields of a table.
 pub const MAX_KEYS: usize = 128;
 
@@ -61,6 +66,8 @@ pub struct Program {
     pub(crate) actions: Vec<Box<[Instr]>>,
     pub(crate) tables: Vec<TableDef>,
     pub(crate) selectors: Vec<SelectorDef>,
+    pub(crate) meters: Vec<MeterDef>,
+    pub(crate) counters: Vec<CounterDef>,
     pub(crate) ingress: Control,
     pub(crate) egress: Control,
     /// Headers in the order in which they are emitted.
@@ -105,6 +112,8 @@ impl Program {
             actions: lowered.actions,
             tables: lowered.tables,
             selectors: lowered.selectors,
+            meters: lowered.meters,
+            counters: lowered.counters,
             ingress: lowered.ingress,
             egress: lowered.egress,
             emitted: lowered
@@ -154,6 +163,20 @@ impl Program {
         let mut errors = lower::Errors::default();
         let names = layout::Names::new(&self.pipeline, &mut errors);
         Some(names.field(name).ok()?.slot)
+    }
+
+    /// A meter's index.
+    pub(crate) fn meter_index(&self, id: MeterId) -> Option<usize> {
+        let index = usize::try_from(id.0 ^ p4info::METER).ok()?.checked_sub(1)?;
+        (index < self.meters.len()).then_some(index)
+    }
+
+    /// A counter's index.
+    pub(crate) fn counter_index(&self, id: CounterId) -> Option<usize> {
+        let index = usize::try_from(id.0 ^ p4info::COUNTER)
+            .ok()?
+            .checked_sub(1)?;
+        (index < self.counters.len()).then_some(index)
     }
 
     /// A table's index.
@@ -294,6 +317,16 @@ pub(crate) enum Instr {
         limit: u32,
     },
     Fragment(Ex),
+    Meter {
+        meter: u16,
+        index: Ex,
+        /// Where the colour goes: metadata.
+        dst: Slot,
+    },
+    Count {
+        counter: u16,
+        index: Ex,
+    },
     If {
         cond: Ex,
         then: Box<[Self]>,
@@ -339,6 +372,19 @@ pub(crate) struct SelectorDef {
     pub(crate) mode: ir::SelectorMode,
     pub(crate) size: usize,
     pub(crate) max_group_size: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct MeterDef {
+    pub(crate) name: String,
+    pub(crate) size: usize,
+    pub(crate) unit: ir::MeterUnit,
+}
+
+#[derive(Debug)]
+pub(crate) struct CounterDef {
+    pub(crate) name: String,
+    pub(crate) size: usize,
 }
 
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 //! A state is a value. A writer clones it, changes the clone and publishes it; tables that did not change are shared,
 //! and counters belong to entries, so they go on over clones and over MODIFY.
 
+mod array;
 mod check;
 mod error;
 mod fingerprint;
@@ -19,6 +20,8 @@ use crate::drops::{DropNames, DropReason};
 use crate::program::Program;
 use crate::table::{Index, Installed};
 
+pub use self::array::MeterView;
+use self::array::{CounterCells, MeterCells};
 pub use self::error::WriteError;
 
 /// Packets and bytes that hit one entry; shared by all clones of the state.
@@ -82,6 +85,8 @@ pub struct State {
     members: Vec<usize>,
     /// The counter of each drop reason of the program.
     drop_slots: Arc<[u16]>,
+    meters: Vec<MeterCells>,
+    counters: Vec<CounterCells>,
 }
 
 /// One table's entries.
@@ -105,7 +110,12 @@ impl State {
             .collect();
         let members = vec![0; program.selectors.len()];
         let drop_slots = (0..).take(program.drop_reasons().len()).collect();
+        let meters = program.meters.iter().map(|def| MeterCells::new(def.size));
+        let counters = program.counters.iter();
+        let counters = counters.map(|def| CounterCells::new(def.size));
         Self {
+            meters: meters.collect(),
+            counters: counters.collect(),
             program,
             tables,
             groups: Arc::default(),

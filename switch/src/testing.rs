@@ -120,6 +120,8 @@ pub(crate) fn router() -> Pipeline {
             ..Selector::default()
         }],
         tables: tables(),
+        meters: Vec::new(),
+        counters: Vec::new(),
         ingress: ingress(),
         egress: Control {
             start: Some("out".into()),
@@ -471,6 +473,7 @@ pub(crate) fn mac_bits(mac: [u8; 6]) -> u128 {
 pub(crate) struct Bench {
     pub(crate) datapath: Datapath,
     pub(crate) scratch: Scratch,
+    pub(crate) now: Nanos,
 }
 
 impl Bench {
@@ -495,6 +498,7 @@ impl Bench {
                 salt: 7,
             },
             scratch: Scratch::default(),
+            now: Nanos(1),
         }
     }
 
@@ -572,7 +576,7 @@ impl Bench {
     pub(crate) fn send(&mut self, port: u32, packet: Packet) -> Vec<Emit> {
         let mut out = Vec::new();
         self.datapath
-            .process(&mut self.scratch, PortNo(port), packet, Nanos(1), &mut out);
+            .process(&mut self.scratch, PortNo(port), packet, self.now, &mut out);
         out
     }
 

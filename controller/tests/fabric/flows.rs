@@ -2,9 +2,10 @@
 
 use weft_controller::compile::{Change, Plan, Subject, Update};
 use weft_proto::vocab::{
-    ActionCall, CounterValue, EntryKey, FieldMatch, MacAddr, MulticastGroup, MulticastGroupId,
-    PortNo, Replica, TableAction, TableEntry,
+    ActionCall, CounterValue, EntryKey, FieldMatch, MacAddr, MeterConfig, MulticastGroup,
+    MulticastGroupId, PortNo, Replica, TableAction, TableEntry,
 };
+use weft_switch::datapath::Nanos;
 use weft_switch::packet::Packet;
 
 use crate::frames::{self, Arp, BROADCAST, check_sums};
@@ -611,4 +612,60 @@ fn flows_see_ipv6_addresses_and_ports_behind_extension_headers() {
     for (src, frame, dst) in [("a", pong, "b"), ("a", other, "b"), ("b", reverse, "a")] {
         assert_eq!(lab.send(src, &frame).hosts(), [dst]);
     }
+}
+
+#[test]
+fn a_meter_lets_pass_what_its_rate_allows_and_edits_come_before_it() {
+    let mut lab = Builder::switches(&["s1"])
+        .host("a", "s1", "10.0.0.1/24")
+        .host("b", "s1", "10.0.0.2/24")
+        .without_fabric()
+        .lab();
+    let meter = lab.program.schema().meters().next().unwrap().clone();
+    assert!(meter.annotations.contains(&"@weft_meters".to_owned()));
+    let bits = edits(&lab, &["push_vlan", "meter"]);
+    let args = [
+        ("edits", bits),
+        ("push_vlan_vid", 7),
+        ("meter", 4095),
+        ("verdict", OUTPUT),
+        ("port", 2),
+    ];
+    put(&mut lab, "s1", 1, &[], ("flow_edit", &args));
+    let frame = frames::udp(lab.ends("a", "b"), (1, 2), b"x");
+    let tagged = {
+        let mut frame = frame.clone();
+        frame.splice(12..12, [0x81, 0, 0, 7]);
+        frame
+    };
+    for _ in 0..10 {
+        assert_eq!(lab.send("a", &frame).only("b"), tagged);
+    }
+    // Two packets at once, then one a second.
+    let size = frame.len() as u64;
+    let config = MeterConfig {
+        cir: size,
+        cburst: 2 * size,
+        pir: size,
+        pburst: 2 * size,
+    };
+    let state = &mut lab.datapath("s1").state;
+    state.set_meter(meter.id, Some(4095), Some(config)).unwrap();
+    for second in 0..4 {
+        lab.now = Nanos(second * 1_000_000_000);
+        let passing = if second == 0 { 2 } else { 1 };
+        for _ in 0..passing {
+            assert_eq!(lab.send("a", &frame).only("b"), tagged);
+        }
+        assert_eq!(lab.send("a", &frame).reasons(), ["meter"]);
+    }
+    let state = &mut lab.datapath("s1").state;
+    let seen = state.meter(meter.id, Some(4095)).next().unwrap();
+    assert_eq!(seen.cell.config, Some(config));
+    assert_eq!(
+        (seen.counters.green.packets, seen.counters.red.packets),
+        (15, 4)
+    );
+    state.set_meter(meter.id, None, None).unwrap();
+    assert_eq!(lab.send("a", &frame).only("b"), tagged);
 }

@@ -238,6 +238,54 @@ pub enum EntryError {
         /// The table.
         table: String,
     },
+    /// The pipeline has no such meter or counter.
+    #[error("there is no {kind} {id:#010x}")]
+    UnknownArray {
+        /// `meter` or `counter`.
+        kind: &'static str,
+        /// The id asked for.
+        id: u32,
+    },
+    /// An index without the array that it belongs to.
+    #[error("an index wants a {kind} id")]
+    IndexWithoutArray {
+        /// `meter` or `counter`.
+        kind: &'static str,
+    },
+    /// An index below zero.
+    #[error("{array} has no negative index")]
+    NegativeIndex {
+        /// The array.
+        array: String,
+    },
+    /// An index of no cell.
+    #[error("{array} has {size} cells, and none with index {index}")]
+    NoCell {
+        /// The array.
+        array: String,
+        /// The index asked for.
+        index: u64,
+        /// Its size.
+        size: u64,
+    },
+    /// A meter's configuration is none.
+    #[error("the meter's configuration {problem}")]
+    MeterConfig {
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A meter's counters can be set to zero only.
+    #[error("a meter's counters can be set to zero only")]
+    MeterCounters,
+    /// A counter's value is negative.
+    #[error("a counter is negative")]
+    NegativeValue,
+    /// The entity can only be modified.
+    #[error("a {what} can only be modified")]
+    OnlyModified {
+        /// The entity.
+        what: &'static str,
+    },
     /// The table, or its default entry, has no idle timeout, or the timeout is negative.
     #[error("an entry of table `{table}` cannot have this idle timeout")]
     IdleTimeout {
@@ -274,7 +322,7 @@ impl EntryError {
     /// The status code that P4Runtime asks for.
     pub fn code(&self) -> Code {
         match self {
-            Self::Value { .. } => Code::OutOfRange,
+            Self::Value { .. } | Self::NoCell { .. } => Code::OutOfRange,
             Self::ConstDefault { .. } | Self::ConstTable { .. } | Self::ActionScope { .. } => {
                 Code::PermissionDenied
             }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::EntryError;
+use super::array::{Cells, counter_cells, index, meter_cells};
 use super::entry::{encode_key, matches, table};
 use crate::p4::v1 as wire;
 use crate::p4::v1::entity::Entity;
@@ -10,7 +11,8 @@ use crate::p4::v1::packet_replication_engine_entry::Type as Replication;
 use crate::p4::v1::table_action::Type;
 use crate::schema::{Schema, TableSchema};
 use crate::vocab::{
-    ActionId, EntryKey, FieldId, FieldMatch, MulticastGroupId, TableAction, TableEntry, TableId,
+    ActionId, CounterId, EntryKey, FieldId, FieldMatch, MeterId, MulticastGroupId, TableAction,
+    TableEntry, TableId,
 };
 
 /// Which entries a read wants, and what of them. The default is every entry of every table.
@@ -71,6 +73,15 @@ pub enum Query {
     Counters(EntryFilter),
     /// Multicast groups; `None` for all.
     Groups(Option<MulticastGroupId>),
+    /// Cells of meters that belong to no table.
+    Meters {
+        /// Which ones.
+        cells: Cells<MeterId>,
+        /// The answer carries what has passed them.
+        counters: bool,
+    },
+    /// Cells of counters that belong to no table.
+    CounterCells(Cells<CounterId>),
 }
 
 /// Decodes a filter for table entries.
@@ -175,6 +186,11 @@ pub fn decode_query(schema: &Schema, entity: &wire::Entity) -> Result<Query, Ent
             }),
             None => Err(EntryError::NoEntity),
         },
+        Some(Entity::MeterEntry(entry)) => Ok(Query::Meters {
+            cells: meter_cells(schema, entry)?,
+            counters: entry.counter_data.is_some(),
+        }),
+        Some(Entity::CounterEntry(entry)) => Ok(Query::CounterCells(counter_cells(schema, entry)?)),
         None => Err(EntryError::NoEntity),
         Some(other) => Err(unsupported(other)),
     }
@@ -197,6 +213,17 @@ pub fn encode_query(query: &Query) -> wire::Entity {
                 r#type: Some(Replication::MulticastGroupEntry(group)),
             })
         }
+        Query::Meters { cells, counters } => Entity::MeterEntry(wire::MeterEntry {
+            meter_id: cells.array.unwrap_or_default().0,
+            index: cells.index.map(index),
+            counter_data: counters.then(wire::MeterCounterData::default),
+            ..wire::MeterEntry::default()
+        }),
+        Query::CounterCells(cells) => Entity::CounterEntry(wire::CounterEntry {
+            counter_id: cells.array.unwrap_or_default().0,
+            index: cells.index.map(index),
+            ..wire::CounterEntry::default()
+        }),
     };
     wire::Entity {
         entity: Some(entity),

@@ -1,18 +1,21 @@
 //! One update of a write, with the rules that depend on its type (P4Runtime §9.1, §12).
 
+use super::array::{clears, counter_cells, index, meter_cells, only_modified, value};
 use super::entry::{counter_value, encode_key, key, table};
 use super::filter::unsupported;
 use super::group::group_id;
 use super::{
     EntryError, counter_data, decode_counter, decode_entry, decode_group, encode_entry,
-    encode_group,
+    encode_group, encode_meter_config, meter_config,
 };
 use crate::p4::v1 as wire;
 use crate::p4::v1::packet_replication_engine_entry::Type as Replication;
 use crate::p4::v1::{entity, update};
 use crate::schema::{Schema, TableSchema};
 use crate::status::UpdateError;
-use crate::vocab::{CounterValue, EntryKey, MulticastGroup, TableEntry};
+use crate::vocab::{
+    CounterId, CounterValue, EntryKey, MeterConfig, MeterId, MulticastGroup, TableEntry,
+};
 
 /// What an update does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,6 +47,26 @@ pub enum Entity {
         key: EntryKey,
         /// The entry is the table's default entry.
         is_default: bool,
+        /// The value to which it is set; `None` keeps it.
+        value: Option<CounterValue>,
+    },
+    /// A cell of a meter that belongs to no table; only modified.
+    Meter {
+        /// The meter.
+        meter: MeterId,
+        /// The cell; `None` for all.
+        index: Option<u32>,
+        /// Its configuration; `None` makes every packet green.
+        config: Option<MeterConfig>,
+        /// Its counters are set to zero.
+        clear: bool,
+    },
+    /// A cell of a counter that belongs to no table; only modified.
+    CounterCell {
+        /// The counter.
+        counter: CounterId,
+        /// The cell; `None` for all.
+        index: Option<u32>,
         /// The value to which it is set; `None` keeps it.
         value: Option<CounterValue>,
     },
@@ -79,6 +102,8 @@ pub fn decode_update(schema: &Schema, update: &wire::Update) -> Result<Update, U
         entity::Entity::TableEntry(entry) => table_entry(schema, kind, entry)?,
         entity::Entity::DirectCounterEntry(counter) => direct_counter(schema, kind, counter)?,
         entity::Entity::PacketReplicationEngineEntry(entry) => replication(kind, entry)?,
+        entity::Entity::MeterEntry(entry) => meter(schema, kind, entry)?,
+        entity::Entity::CounterEntry(entry) => counter_cell(schema, kind, entry)?,
         other => return Err(unsupported(other).into()),
     };
     Ok(Update { kind, entity })
@@ -112,6 +137,26 @@ pub fn encode_update(schema: &Schema, update: &Update) -> wire::Update {
                 is_default_action: *is_default,
                 ..encode_key(key)
             }),
+            data: value.map(counter_data),
+        }),
+        Entity::Meter {
+            meter,
+            index: cell,
+            config,
+            clear,
+        } => entity::Entity::MeterEntry(wire::MeterEntry {
+            meter_id: meter.0,
+            index: cell.map(index),
+            config: config.map(encode_meter_config),
+            counter_data: clear.then(wire::MeterCounterData::default),
+        }),
+        Entity::CounterCell {
+            counter,
+            index: cell,
+            value,
+        } => entity::Entity::CounterEntry(wire::CounterEntry {
+            counter_id: counter.0,
+            index: cell.map(index),
             data: value.map(counter_data),
         }),
     };
@@ -209,6 +254,41 @@ fn direct_counter(
             .as_ref()
             .map(|data| counter_value(table, data))
             .transpose()?,
+    })
+}
+
+fn meter(
+    schema: &Schema,
+    kind: UpdateKind,
+    entry: &wire::MeterEntry,
+) -> Result<Entity, EntryError> {
+    only_modified(kind, "meter")?;
+    let cells = meter_cells(schema, entry)?;
+    Ok(Entity::Meter {
+        meter: cells.array.ok_or(EntryError::UnknownArray {
+            kind: "meter",
+            id: 0,
+        })?,
+        index: cells.index,
+        config: entry.config.as_ref().map(meter_config).transpose()?,
+        clear: clears(entry.counter_data.as_ref())?,
+    })
+}
+
+fn counter_cell(
+    schema: &Schema,
+    kind: UpdateKind,
+    entry: &wire::CounterEntry,
+) -> Result<Entity, EntryError> {
+    only_modified(kind, "counter")?;
+    let cells = counter_cells(schema, entry)?;
+    Ok(Entity::CounterCell {
+        counter: cells.array.ok_or(EntryError::UnknownArray {
+            kind: "counter",
+            id: 0,
+        })?,
+        index: cells.index,
+        value: entry.data.as_ref().map(value).transpose()?,
     })
 }
 

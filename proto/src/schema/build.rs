@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     ActionRefSchema, ActionSchema, FieldSchema, MetadataSchema, ParamSchema, ProfileSchema, Schema,
-    SelectorSize, TableSchema, annotations,
+    SelectorSize, TableSchema, annotations, array,
 };
 use crate::bytes::{self, ByteStringError};
 use crate::p4::config::v1::{
@@ -58,6 +58,12 @@ pub enum SchemaError {
         /// The id.
         id: u32,
     },
+    /// A meter measures nothing that we know.
+    #[error("meter `{meter}` measures neither bytes nor packets")]
+    MeterUnit {
+        /// The meter.
+        meter: String,
+    },
     /// The initial default action lacks an argument, or has one too many or one too wide.
     #[error("the default action of table `{table}` has wrong arguments")]
     DefaultArguments {
@@ -98,6 +104,7 @@ pub(super) fn schema(info: &wire::P4Info) -> Result<Schema, SchemaError> {
         index(&mut schema.tables_by_name, "table", &table.name, alias, id)?;
         unique("table", id.0, schema.tables.insert(id, table))?;
     }
+    array::read(info, &mut schema)?;
     for profile in schema.profiles.values() {
         for table in &profile.tables {
             if !schema.tables.contains_key(table) {
@@ -310,7 +317,7 @@ fn metadata(
     Ok(fields)
 }
 
-fn identity<'a>(
+pub(super) fn identity<'a>(
     preamble: Option<&'a wire::Preamble>,
     kind: &'static str,
 ) -> Result<(u32, &'a str), SchemaError> {
@@ -324,14 +331,14 @@ fn alias(preamble: Option<&wire::Preamble>) -> &str {
     preamble.map_or("", |preamble| preamble.alias.as_str())
 }
 
-fn doc(preamble: Option<&wire::Preamble>) -> String {
+pub(super) fn doc(preamble: Option<&wire::Preamble>) -> String {
     preamble
         .and_then(|preamble| preamble.doc.as_ref())
         .map(|doc| doc.brief.clone())
         .unwrap_or_default()
 }
 
-fn notes(preamble: Option<&wire::Preamble>) -> Vec<String> {
+pub(super) fn notes(preamble: Option<&wire::Preamble>) -> Vec<String> {
     preamble
         .map(|preamble| preamble.annotations.clone())
         .unwrap_or_default()
@@ -372,7 +379,11 @@ fn index<I: Copy + PartialEq>(
     Ok(())
 }
 
-fn unique<T>(kind: &'static str, id: u32, previous: Option<T>) -> Result<(), SchemaError> {
+pub(super) fn unique<T>(
+    kind: &'static str,
+    id: u32,
+    previous: Option<T>,
+) -> Result<(), SchemaError> {
     match previous {
         None => Ok(()),
         Some(_) => Err(SchemaError::Duplicate {

@@ -2,7 +2,7 @@
 //!
 //! Annotations tell a northbound what each name means, so that nothing outside this file lists fields or actions.
 //!
-//! * On the table: `@weft_flows`.
+//! * On the table: `@weft_flows`. On the meters that flows name by index: `@weft_meters`.
 //! * On a key: `@requires(FIELD=A)` or `@requires(FIELD=A|B)`: the field has a meaning only under this match.
 //! * On an action: `@weft_flow(KIND)` with `drop`, `normal`, `flood`, `controller`, `output`, `multicast`, `group` or
 //!   `edit`. The argument of `output` is a port, of `multicast` a multicast group, of `group` a group's number.
@@ -12,8 +12,10 @@
 //!
 //! What the verdict `group` looks its number up in, and how those tables are annotated, is told in `groups.rs`.
 //!
-//! Edits apply in this order: pop a tag, push a tag, sets, TTL, verdict. The parser reads through labels, so all fields
-//! are the customer's, and edits change the inner packet; `output`, `multicast` and `group` take the labels off.
+//! Edits apply in this order: pop a tag, push a tag, sets, TTL, meter, verdict. The meter's argument is a cell of the
+//! meters; a packet that is red there is dropped as `meter`, and one that is yellow passes. The parser reads through
+//! labels, so all fields are the customer's, and edits change the inner packet; `output`, `multicast` and `group` take
+//! the labels off.
 
 use super::build::{
     action, any_scope, bit, copy, drop, either, eq, field, formatted, key, le, number, param, pop,
@@ -21,10 +23,15 @@ use super::build::{
 };
 use super::stages::summary;
 use super::{drops, groups, strip_fabric};
-use crate::ir::{Action, Call, Format, Key, KeyKind, Op, Param, Table};
+use crate::ir::{Action, Call, Format, Key, KeyKind, Meter, MeterUnit, Op, Param, Table};
 
 /// The table's name.
 pub(super) const TABLE: &str = "flows";
+
+/// The meters' name.
+const METERS: &str = "flow_meters";
+/// What they say of a packet that is dropped.
+const RED: u128 = 2;
 
 /// A field that flows can set.
 struct Settable {
@@ -54,6 +61,7 @@ const POP_VLAN: u16 = 0;
 const PUSH_VLAN: u16 = 1;
 const DEC_TTL: u16 = 2;
 const FIRST_SET: u16 = 3;
+const METER: u16 = FIRST_SET + SETTABLE.len() as u16;
 const EDITS_BITS: u16 = 32;
 
 // Values of `verdict`; 4, `normal`, goes on with the fabric.
@@ -108,6 +116,18 @@ pub(super) fn table() -> Table {
         counters: true,
         idle_timeout: true,
         annotations: vec!["@weft_flows".into()],
+    }
+}
+
+/// Rates that any number of flows share.
+pub(super) fn meters() -> Meter {
+    Meter {
+        name: METERS.into(),
+        doc: "Rates that flows keep to, in bytes a second; a packet above the peak rate is dropped"
+            .into(),
+        size: 4_096,
+        unit: MeterUnit::Bytes,
+        annotations: vec!["@weft_meters".into()],
     }
 }
 
@@ -242,6 +262,7 @@ fn edit_params() -> Vec<Param> {
                 format!("@bit(pop_vlan,{POP_VLAN})"),
                 format!("@bit(push_vlan,{PUSH_VLAN})"),
                 format!("@bit(dec_ttl,{DEC_TTL})"),
+                format!("@bit(meter,{METER})"),
             ],
         ),
         annotated(
@@ -256,6 +277,7 @@ fn edit_params() -> Vec<Param> {
         annotated(field.name, field.bits, field.format, vec![annotation])
     }));
     params.extend([
+        annotated("meter", 32, Format::Number, vec!["@arg(meter)".into()]),
         annotated("verdict", 8, Format::Number, vec![VERDICTS.into()]),
         annotated("port", 32, Format::Port, vec!["@arg(output)".into()]),
         annotated(
@@ -280,6 +302,7 @@ fn edit_ops() -> Vec<Op> {
         )
     }));
     ops.push(edit(DEC_TTL, vec![decrement_ttl()]));
+    ops.push(edit(METER, police()));
     // What follows sees the packet as it is now.
     ops.extend(summary());
     ops.extend([
@@ -306,6 +329,20 @@ fn push_vlan() -> Vec<Op> {
         copy("vlan[0].type", "eth.type"),
         set("vlan[0].vid", param("push_vlan_vid")),
         set("eth.type", number(0x8100, 16)),
+    ]
+}
+
+fn police() -> Vec<Op> {
+    vec![
+        Op::Meter {
+            meter: METERS.into(),
+            index: param("meter"),
+            dst: "meta.color".into(),
+        },
+        when(
+            eq(field("meta.color"), number(RED, 2)),
+            vec![drop(drops::METER), Op::Exit],
+        ),
     ]
 }
 

@@ -198,6 +198,7 @@ pub(super) fn metadata() -> Vec<MetaField> {
         ("packet_out_port", 32),
         // What was decided.
         ("to_all", 1),
+        ("color", 2),
         ("from_fabric", 1),
         ("routed", 1),
         ("resolve", 1),

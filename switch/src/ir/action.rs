@@ -114,6 +114,23 @@ pub enum Op {
     /// An IPv4 packet that leaves and is larger than so many bytes (32 bits, at least 68) leaves in fragments
     /// (RFC 791). Ingress only.
     Fragment(Expr),
+    /// Passes the packet by a meter's cell; what it says is stored: 0 green, 1 yellow, 2 red. A super-packet has the
+    /// colour of its first segment, and all segments are paid for. An index that is no cell gives green.
+    Meter {
+        /// The meter.
+        meter: String,
+        /// The cell, at most 32 bits.
+        index: Expr,
+        /// Metadata of 2 bits or more.
+        dst: FieldRef,
+    },
+    /// Counts the packet in a counter's cell; an index that is no cell does nothing.
+    Count {
+        /// The counter.
+        counter: String,
+        /// The cell, at most 32 bits.
+        index: Expr,
+    },
     /// Runs `then` or `otherwise`.
     If {
         /// One bit.

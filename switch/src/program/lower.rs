@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use super::expr::Scope;
 use super::layout::{Field, Home, Names, Place};
 use super::{
-    ChecksumDef, Control, Instr, Layout, MAX_CHECKSUMS, MAX_PARAMS, ParserState, ProgramError,
-    SelectorDef, SumPart, SumRole, TableDef,
+    ChecksumDef, Control, CounterDef, Instr, Layout, MAX_CHECKSUMS, MAX_PARAMS, MeterDef,
+    ParserState, ProgramError, SelectorDef, SumPart, SumRole, TableDef,
 };
 use crate::bits::Slot;
 use crate::drops::DropReason;
@@ -37,6 +37,8 @@ pub(crate) struct Lowered {
     pub(crate) actions: Vec<Box<[Instr]>>,
     pub(crate) tables: Vec<TableDef>,
     pub(crate) selectors: Vec<SelectorDef>,
+    pub(crate) meters: Vec<MeterDef>,
+    pub(crate) counters: Vec<CounterDef>,
     pub(crate) ingress: Control,
     pub(crate) egress: Control,
     pub(crate) deparser: Box<[u8]>,
@@ -62,6 +64,8 @@ pub(crate) fn lower(pipeline: &ir::Pipeline) -> Result<Lowered, Vec<ProgramError
         drop_reasons: DropReason::FIXED.iter().map(ToString::to_string).collect(),
     };
     cx.lower_checksums();
+    let meters = cx.lower_meters();
+    let counters = cx.lower_counters();
     let parser = cx.lower_parser();
     let actions = cx.lower_actions();
     let selectors = cx.lower_selectors();
@@ -83,6 +87,8 @@ pub(crate) fn lower(pipeline: &ir::Pipeline) -> Result<Lowered, Vec<ProgramError
         actions,
         tables,
         selectors,
+        meters,
+        counters,
         ingress,
         egress,
         deparser,
@@ -179,6 +185,12 @@ impl<'p> Lower<'p> {
             }
             ir::Op::Fragment(size) => {
                 Instr::Fragment(self.sized(object, "the fragments' size", size, 32, scope)?)
+            }
+            ir::Op::Meter { meter, index, dst } => {
+                return self.meter_op(object, meter, index, dst, scope);
+            }
+            ir::Op::Count { counter, index } => {
+                return self.count_op(object, counter, index, scope);
             }
             ir::Op::If {
                 cond,

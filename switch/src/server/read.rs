@@ -2,7 +2,8 @@
 
 use tonic::{Code, Status};
 use weft_proto::codec::{
-    EntryError, EntryFilter, Query, counter_data, decode_query, encode_entry, encode_group,
+    EntryError, EntryFilter, Query, counter_data, decode_query, encode_counter_cell, encode_entry,
+    encode_group, encode_meter,
 };
 use weft_proto::p4::v1 as wire;
 use weft_proto::p4::v1::entity::Entity;
@@ -91,6 +92,25 @@ impl Reader<'_> {
                 })?;
                 out.push(replication(encode_group(group)));
             }
+            Query::Meters { cells, counters } => {
+                let meters = self.schema.meters().map(|meter| meter.id);
+                let meters = meters.filter(|id| cells.array.is_none_or(|wanted| wanted == *id));
+                let views = meters.flat_map(|id| self.state.meter(id, cells.index));
+                out.extend(views.map(|view| {
+                    let counters = counters.then_some(view.counters);
+                    entity(Entity::MeterEntry(encode_meter(&view.cell, counters)))
+                }));
+            }
+            Query::CounterCells(cells) => {
+                let counters = self.schema.counters().map(|counter| counter.id);
+                let counters = counters.filter(|id| cells.array.is_none_or(|wanted| wanted == *id));
+                for id in counters {
+                    let values = self.state.counter(id, cells.index);
+                    out.extend(values.map(|(index, value)| {
+                        entity(Entity::CounterEntry(encode_counter_cell(id, index, value)))
+                    }));
+                }
+            }
         }
         Ok(())
     }
@@ -175,6 +195,12 @@ impl Shape {
                 }),
             }),
         }
+    }
+}
+
+fn entity(entity: Entity) -> wire::Entity {
+    wire::Entity {
+        entity: Some(entity),
     }
 }
 

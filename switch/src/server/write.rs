@@ -8,17 +8,28 @@ use weft_proto::codec::{Entity, Update, UpdateKind, decode_update};
 use weft_proto::p4::v1 as wire;
 use weft_proto::p4::v1::write_request::Atomicity;
 use weft_proto::status::{UpdateError, batch_error};
-use weft_proto::vocab::{CounterValue, DeviceId, EntryKey, TableEntry};
+use weft_proto::vocab::{CounterId, CounterValue, DeviceId, EntryKey, MeterId, TableEntry};
 
 use crate::host::Shared;
 use crate::state::{EntryView, State, WriteError};
 use crate::worker::Change;
 
 /// A counter that is set when the batch is accepted: counters are shared with the state that packets see.
-struct SetCounter {
-    key: EntryKey,
-    is_default: bool,
-    value: CounterValue,
+enum SetCounter {
+    /// Of an entry.
+    Direct {
+        key: EntryKey,
+        is_default: bool,
+        value: CounterValue,
+    },
+    /// Of an array.
+    Cell {
+        counter: CounterId,
+        index: Option<u32>,
+        value: CounterValue,
+    },
+    /// Those of a meter, to zero.
+    Meter { meter: MeterId, index: Option<u32> },
 }
 
 /// Executes a write; returns when every worker forwards by it.
@@ -92,7 +103,7 @@ fn apply(
             let TableEntry {
                 key, is_default, ..
             } = entry;
-            counters.extend(counter.map(|value| SetCounter {
+            counters.extend(counter.map(|value| SetCounter::Direct {
                 key,
                 is_default,
                 value,
@@ -112,9 +123,30 @@ fn apply(
             if view(state, &key, is_default).is_none() {
                 return Err(no_entry());
             }
-            counters.extend(value.map(|value| SetCounter {
+            counters.extend(value.map(|value| SetCounter::Direct {
                 key,
                 is_default,
+                value,
+            }));
+        }
+        Entity::Meter {
+            meter,
+            index,
+            config,
+            clear,
+        } => {
+            state.set_meter(meter, index, config).map_err(refused)?;
+            counters.extend(clear.then_some(SetCounter::Meter { meter, index }));
+        }
+        Entity::CounterCell {
+            counter,
+            index,
+            value,
+        } => {
+            state.check_counter(counter, index).map_err(refused)?;
+            counters.extend(value.map(|value| SetCounter::Cell {
+                counter,
+                index,
                 value,
             }));
         }
@@ -148,9 +180,27 @@ fn view<'a>(state: &'a State, key: &EntryKey, is_default: bool) -> Option<EntryV
 }
 
 fn set_counter(state: &State, set: &SetCounter) {
-    // An entry that a later update of the batch has deleted has no counter any more.
-    if let Some(counter) = view(state, &set.key, set.is_default).and_then(|view| view.counter) {
-        counter.set(set.value);
+    match set {
+        SetCounter::Direct {
+            key,
+            is_default,
+            value,
+        } => {
+            // An entry that a later update of the batch has deleted has no counter any more.
+            let view = view(state, key, *is_default);
+            if let Some(counter) = view.and_then(|view| view.counter) {
+                counter.set(*value);
+            }
+        }
+        SetCounter::Cell {
+            counter,
+            index,
+            value,
+        } => {
+            // It was checked before the batch was accepted.
+            let _ = state.set_counter(*counter, *index, *value);
+        }
+        SetCounter::Meter { meter, index } => state.clear_meter(*meter, *index),
     }
 }
 

@@ -37,6 +37,16 @@ pub enum WriteError {
         /// What is wrong.
         problem: String,
     },
+    /// An array has no such cell.
+    #[error("{what} has {size} cells, and none with index {index}")]
+    NoCell {
+        /// The array.
+        what: String,
+        /// The index.
+        index: usize,
+        /// Its size.
+        size: usize,
+    },
     /// A value does not fit its field.
     #[error("{what}: value {value:#x} is wider than {bits} bits")]
     TooWide {
@@ -58,7 +68,7 @@ impl WriteError {
             Self::Full { .. } => tonic::Code::ResourceExhausted,
             Self::Constant { .. } => tonic::Code::PermissionDenied,
             Self::Invalid { .. } => tonic::Code::InvalidArgument,
-            Self::TooWide { .. } => tonic::Code::OutOfRange,
+            Self::TooWide { .. } | Self::NoCell { .. } => tonic::Code::OutOfRange,
         }
     }
 }
