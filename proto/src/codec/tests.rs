@@ -1,3 +1,4 @@
+mod array;
 mod errors;
 mod fixture;
 mod round_trip;

@@ -60,8 +60,8 @@ const fn settable(
 const POP_VLAN: u16 = 0;
 const PUSH_VLAN: u16 = 1;
 const DEC_TTL: u16 = 2;
-const FIRST_SET: u16 = 3;
-const METER: u16 = FIRST_SET + SETTABLE.len() as u16;
+const METER: u16 = 3;
+const FIRST_SET: u16 = 4;
 const EDITS_BITS: u16 = 32;
 
 // Values of `verdict`; 4, `normal`, goes on with the fabric.

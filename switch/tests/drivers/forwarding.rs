@@ -210,7 +210,9 @@ async fn what_is_not_built_is_unimplemented_and_named() {
     let lab = Lab::start(switches(1, 1)).await;
     let _primary = lab.own(1).await;
     let entity = wire::Entity {
-        entity: Some(wire::entity::Entity::MeterEntry(wire::MeterEntry::default())),
+        entity: Some(wire::entity::Entity::RegisterEntry(
+            wire::RegisterEntry::default(),
+        )),
     };
     let request = wire::ReadRequest {
         device_id: 1,
@@ -219,7 +221,7 @@ async fn what_is_not_built_is_unimplemented_and_named() {
     };
     let refused = lab.p4.clone().read(request).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unimplemented);
-    assert!(refused.message().contains("meter_entry"), "{refused}");
+    assert!(refused.message().contains("register_entry"), "{refused}");
 }
 
 #[tokio::test]
