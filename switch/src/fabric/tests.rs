@@ -97,7 +97,7 @@ fn each_edit_has_a_bit_of_its_own_and_each_settable_field_can_be_matched() {
             }
         }
     }
-    assert_eq!(bits.len(), 3 + 19);
+    assert_eq!(bits.len(), 4 + 19);
 }
 
 #[test]
