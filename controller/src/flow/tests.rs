@@ -363,7 +363,6 @@ fn action_lists_that_the_pipeline_cannot_do_are_refused() {
             json!([{ "set": { "vlan_vid": 5 } }, { "pushVlan": 6 }, "normal"]),
             "/actions/1",
         ),
-        (json!([{ "police": "gold" }, "normal"]), "/actions/0"),
         (json!([{ "group": "g1" }]), "/actions/0"),
         (json!([{ "output": [] }]), "/actions/0/output"),
     ] {

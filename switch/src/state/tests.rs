@@ -298,7 +298,7 @@ proptest! {
         let mut state = bench.datapath.state.clone();
         let entry = |vrf: u128, note: u128| {
             let mut entry = route(&bench, vrf, 0x0a00_0000, 8);
-            entry.metadata = vec![note as u8];
+            entry.metadata = vec![u8::try_from(note).unwrap()];
             entry
         };
         let table = entry(0, 0).key.table;
