@@ -9,15 +9,16 @@ use weft_proto::schema::Schema;
 use weft_proto::vocab::{MulticastGroup, TableAction, TableEntry};
 
 use crate::compile::{Desired, Observed, OwnerTag, Subject, default_entry, table_entry};
+use crate::resource::Place;
 use crate::store::Revision;
 
-/// What a switch must hold, with the names of those who want it.
+/// What a switch must hold, and who wants it.
 #[derive(Debug, Default)]
 pub(crate) struct Wanted {
     pub(crate) revision: Revision,
     pub(crate) state: Desired,
-    /// The name of what was declared, by metadata.
-    pub(crate) names: BTreeMap<Vec<u8>, String>,
+    /// What was declared, by metadata.
+    pub(crate) places: BTreeMap<Vec<u8>, Place>,
 }
 
 /// One place on a switch.
@@ -29,8 +30,8 @@ pub struct Finding {
     pub held: Option<Subject>,
     /// Who it belongs to; `None`: not ours.
     pub owner: Option<OwnerTag>,
-    /// The name of what it was compiled from, where that has one: a flow.
-    pub name: Option<String>,
+    /// What was declared that it was compiled from.
+    pub place: Option<Place>,
 }
 
 /// The difference between what a switch must hold and what it holds.
@@ -82,7 +83,7 @@ pub(crate) fn compare(
     };
     let state = &wanted.state;
     let mut sort = Sorter {
-        names: &wanted.names,
+        places: &wanted.places,
         diff: &mut diff,
     };
     sort.all(&state.entries, &held.entries, |key, entry| {
@@ -113,7 +114,7 @@ fn is_changed_default(schema: &Schema, wanted: &Wanted, entry: &TableEntry) -> b
 }
 
 struct Sorter<'a> {
-    names: &'a BTreeMap<Vec<u8>, String>,
+    places: &'a BTreeMap<Vec<u8>, Place>,
     diff: &'a mut SwitchDiff,
 }
 
@@ -133,7 +134,7 @@ impl Sorter<'_> {
                 subject: shown,
                 held: None,
                 owner: OwnerTag::from_metadata(&metadata),
-                name: self.names.get(&metadata).cloned(),
+                place: self.places.get(&metadata).cloned(),
             };
             let list = match (want, have) {
                 (Some(_), None) => &mut self.diff.missing,

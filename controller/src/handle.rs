@@ -11,29 +11,26 @@ use tokio::sync::{oneshot, watch};
 use weft_proto::schema::Schema;
 
 use crate::audit::{SwitchDiff, Wanted};
-use crate::flow::FlowSpec;
 use crate::graph::Graph;
 use crate::packets::PacketIns;
 use crate::problem::FieldError;
+use crate::resource::{Kind, Place};
 use crate::spec::trace::{TraceAnswer, TraceRequest};
 use crate::status::{
-    DataplaneAddress, FlowView, HostView, LinkView, Metrics, OperState, PortCounters, PortView,
-    SwitchView, TopologyView,
+    DataplaneAddress, HostView, LinkView, Metrics, OperState, PortCounters, PortView, SwitchView,
+    TopologyView,
 };
 use crate::store::{Revision, StoreError};
 
-mod entries;
-mod sets;
+mod resources;
 mod shared;
 mod trace;
 
-pub use entries::{DeleteEntry, EntryView, PutEntry, PutEntryAnswer};
-pub(crate) use entries::{RawEntry, entry_view, full_name};
-pub(crate) use sets::FlowSet;
-pub use sets::{
-    ChangeKind, DeleteFlowSet, FlowChange, FlowSetView, PutFlowSet, PutFlowSetAnswer, SetFlow,
+pub(crate) use resources::not_found;
+pub use resources::{
+    ChangeKind, DeleteResource, PutAnswer, PutResource, ResourceChange, ResourceView,
 };
-pub(crate) use shared::{Flow, Shared, State, SwitchEntry, flow_view};
+pub(crate) use shared::{Shared, State, SwitchEntry};
 
 /// A clone of it is the same controller.
 #[derive(Clone, Debug)]
@@ -44,25 +41,9 @@ pub struct Handle {
 /// A write on its way to the controller's writer.
 #[derive(Debug)]
 pub(crate) enum Command {
-    PutFlow(PutFlow, oneshot::Sender<Result<PutFlowAnswer, HandleError>>),
-    DeleteFlow(
-        DeleteFlow,
-        oneshot::Sender<Result<DeleteAnswer, HandleError>>,
-    ),
-    PutFlowSet(
-        PutFlowSet,
-        oneshot::Sender<Result<PutFlowSetAnswer, HandleError>>,
-    ),
-    DeleteFlowSet(
-        DeleteFlowSet,
-        oneshot::Sender<Result<DeleteAnswer, HandleError>>,
-    ),
-    PutEntry(
-        PutEntry,
-        oneshot::Sender<Result<PutEntryAnswer, HandleError>>,
-    ),
-    DeleteEntry(
-        DeleteEntry,
+    Put(PutResource, oneshot::Sender<Result<PutAnswer, HandleError>>),
+    Delete(
+        DeleteResource,
         oneshot::Sender<Result<DeleteAnswer, HandleError>>,
     ),
     PutLinkState(PutLinkState, oneshot::Sender<Result<LinkView, HandleError>>),
@@ -99,17 +80,6 @@ impl WriteContext {
             Err(HandleError::PreconditionFailed { current })
         }
     }
-
-    /// Checks that the writer may change what `owner` made.
-    pub(crate) fn check_owner(&self, name: &str, owner: Option<&str>) -> Result<(), HandleError> {
-        match owner {
-            Some(owner) if owner != self.owner && !self.force => Err(HandleError::OwnedByOther {
-                name: name.to_owned(),
-                owner: owner.to_owned(),
-            }),
-            _ => Ok(()),
-        }
-    }
 }
 
 /// The `If-Match` condition.
@@ -119,30 +89,6 @@ pub enum IfMatch {
     Any,
     /// The object's revision is one of these.
     OneOf(Vec<Revision>),
-}
-
-/// A flow to declare.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PutFlow {
-    /// The switch.
-    pub switch: String,
-    /// The flow's name.
-    pub name: String,
-    /// What it says.
-    pub spec: FlowSpec,
-    /// Who writes, and how.
-    pub context: WriteContext,
-}
-
-/// A flow to delete.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeleteFlow {
-    /// The switch.
-    pub switch: String,
-    /// The flow's name.
-    pub name: String,
-    /// Who writes, and how.
-    pub context: WriteContext,
 }
 
 /// A link's declared state.
@@ -180,35 +126,13 @@ pub struct Diff {
     pub unchanged: usize,
 }
 
-/// Answer to [`Handle::put_flow`].
-#[derive(Clone, Debug, PartialEq)]
-pub struct PutFlowAnswer {
-    /// The flow as it is, or would be, stored.
-    pub flow: FlowView,
-    /// What the write did, or would do.
-    pub outcome: WriteOutcome,
-    /// Table entries on the switch that the write adds, changes and removes.
-    pub diff: Diff,
-}
-
-/// Answer to [`Handle::delete_flow`].
+/// Answer to [`Handle::delete`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeleteAnswer {
     /// The revision without the object.
     pub revision: Revision,
-    /// Table entries on the switch that the write removes.
+    /// Numbers of what goes with it; see [`PutAnswer::diff`].
     pub diff: Diff,
-}
-
-/// Which flows [`Handle::flows`] lists.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FlowFilter {
-    /// Those of one switch.
-    pub switch: Option<String>,
-    /// Those of one owner.
-    pub owner: Option<String>,
-    /// Those with these labels.
-    pub labels: BTreeMap<String, String>,
 }
 
 /// Why a call did nothing.
@@ -339,85 +263,34 @@ impl Handle {
         self.shared.pipeline(switch)
     }
 
-    /// Flows by switch and name, without counters.
-    pub fn flows(&self, filter: &FlowFilter) -> Vec<FlowView> {
-        self.shared.flows(filter)
+    /// Where a resource is: one name for each of its kind's parents, which have to exist, then its own.
+    pub fn place(&self, kind: Kind, names: &[&str]) -> Result<Place, HandleError> {
+        self.shared.place(kind, names)
     }
 
-    /// One flow, without counters.
-    pub fn flow(&self, switch: &str, name: &str) -> Result<FlowView, HandleError> {
-        self.shared.flow(switch, name)
+    /// Resources of a kind by place, without counters; `parents` narrows them to those of a switch, a table.
+    pub fn resources(&self, kind: Kind, parents: &[&str]) -> Vec<ResourceView> {
+        self.shared.resources(kind, parents)
     }
 
-    /// One flow with its live counters; they are left out when the switch does not answer.
-    pub async fn flow_with_counters(
-        &self,
-        switch: &str,
-        name: &str,
-    ) -> Result<FlowView, HandleError> {
-        self.shared.flow_with_counters(switch, name).await
+    /// One resource, without counters.
+    pub fn resource(&self, place: &Place) -> Result<ResourceView, HandleError> {
+        self.shared.resource(place)
     }
 
-    /// Declares a flow. Saying the same again changes nothing.
-    pub async fn put_flow(&self, request: PutFlow) -> Result<PutFlowAnswer, HandleError> {
-        self.call(|reply| Command::PutFlow(request, reply)).await
+    /// One resource with its live counters; they are left out when the switch does not answer.
+    pub async fn resource_with_counters(&self, place: &Place) -> Result<ResourceView, HandleError> {
+        self.shared.resource_with_counters(place).await
     }
 
-    /// Takes a flow back.
-    pub async fn delete_flow(&self, request: DeleteFlow) -> Result<DeleteAnswer, HandleError> {
-        self.call(|reply| Command::DeleteFlow(request, reply)).await
+    /// Declares a resource, with all that it makes. Saying the same again changes nothing.
+    pub async fn put(&self, request: PutResource) -> Result<PutAnswer, HandleError> {
+        self.call(|reply| Command::Put(request, reply)).await
     }
 
-    /// Names of all flow sets.
-    pub fn flow_set_names(&self) -> Vec<String> {
-        self.shared.flow_set_names()
-    }
-
-    /// One flow set, with its flows.
-    pub fn flow_set(&self, name: &str) -> Result<FlowSetView, HandleError> {
-        self.shared.flow_set(name)
-    }
-
-    /// Declares a flow set: these flows and no others, stored at once. Saying the same again changes nothing.
-    pub async fn put_flow_set(&self, request: PutFlowSet) -> Result<PutFlowSetAnswer, HandleError> {
-        self.call(|reply| Command::PutFlowSet(request, reply)).await
-    }
-
-    /// Takes a flow set back, with its flows.
-    pub async fn delete_flow_set(
-        &self,
-        request: DeleteFlowSet,
-    ) -> Result<DeleteAnswer, HandleError> {
-        self.call(|reply| Command::DeleteFlowSet(request, reply))
-            .await
-    }
-
-    /// The raw entries of a table that were declared, by name, without counters.
-    pub fn entries(&self, switch: &str, table: &str) -> Result<Vec<EntryView>, HandleError> {
-        self.shared.entries(switch, table)
-    }
-
-    /// One raw entry with its live counters; they are left out when the switch does not answer.
-    pub async fn entry_with_counters(
-        &self,
-        switch: &str,
-        table: &str,
-        name: &str,
-    ) -> Result<EntryView, HandleError> {
-        self.shared
-            .raw_entry_with_counters(switch, table, name)
-            .await
-    }
-
-    /// Declares a raw entry. Saying the same again changes nothing.
-    pub async fn put_entry(&self, request: PutEntry) -> Result<PutEntryAnswer, HandleError> {
-        self.call(|reply| Command::PutEntry(request, reply)).await
-    }
-
-    /// Takes a raw entry back.
-    pub async fn delete_entry(&self, request: DeleteEntry) -> Result<DeleteAnswer, HandleError> {
-        self.call(|reply| Command::DeleteEntry(request, reply))
-            .await
+    /// Takes a resource back, with all that it made.
+    pub async fn delete(&self, request: DeleteResource) -> Result<DeleteAnswer, HandleError> {
+        self.call(|reply| Command::Delete(request, reply)).await
     }
 
     /// Declares a link up or down.

@@ -20,6 +20,7 @@ pub mod problem;
 pub mod quantity;
 pub mod raw;
 mod reconcile;
+pub mod resource;
 pub mod southbound;
 pub mod spec;
 pub mod status;

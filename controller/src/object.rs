@@ -2,12 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-/// All flows.
-pub(crate) const FLOWS: &str = "/flows/";
-/// Raw table entries.
-pub(crate) const ENTRIES: &str = "/entries/";
-/// Flow sets.
-pub(crate) const FLOW_SETS: &str = "/flowsets/";
 /// Declared states of links.
 pub(crate) const LINKS: &str = "/links/";
 /// The identity of this store, made when it was new.
@@ -18,7 +12,7 @@ pub(crate) const CLUSTER: &str = "/controller/cluster";
 pub(crate) struct Document<T> {
     /// Who made it.
     pub(crate) owner: String,
-    /// The set that it is part of.
+    /// The resource that made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) set: Option<String>,
     /// What was declared.
@@ -40,37 +34,14 @@ pub(crate) fn encode(document: &impl Serialize) -> bytes::Bytes {
         .into()
 }
 
-/// The key of a flow.
-pub(crate) fn flow_key(switch: &str, name: &str) -> String {
-    format!("{FLOWS}{switch}/{name}")
-}
-
-/// Switch and name of a flow's key.
-pub(crate) fn parse_flow_key(key: &str) -> Option<(&str, &str)> {
-    key.strip_prefix(FLOWS)?.split_once('/')
-}
-
-/// The key of a flow set.
-pub(crate) fn flow_set_key(name: &str) -> String {
-    format!("{FLOW_SETS}{name}")
-}
-
-/// The key of a raw table entry.
-pub(crate) fn entry_key(switch: &str, table: &str, name: &str) -> String {
-    format!("{ENTRIES}{switch}/{table}/{name}")
-}
-
-/// Switch, table and name of a raw table entry's key.
-pub(crate) fn parse_entry_key(key: &str) -> Option<(&str, &str, &str)> {
-    let (switch, rest) = key.strip_prefix(ENTRIES)?.split_once('/')?;
-    let (table, name) = rest.rsplit_once('/')?;
-    Some((switch, table, name))
-}
-
 /// The key of a link's declared state.
 pub(crate) fn link_key(link: &str) -> String {
     format!("{LINKS}{link}")
 }
+
+/// What [`is_name`] wants, for messages.
+pub const NAME_RULE: &str =
+    "a name has 1 to 253 characters of A-Z a-z 0-9 . _ -, and is not . or ..";
 
 /// Whether a text may name an object: 1 to 253 characters of `[A-Za-z0-9._-]`, not `.` or `..`.
 pub fn is_name(text: &str) -> bool {
@@ -81,15 +52,6 @@ pub fn is_name(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn flow_keys_are_read_back() {
-        assert_eq!(
-            parse_flow_key(&flow_key("leaf1", "web.in")),
-            Some(("leaf1", "web.in"))
-        );
-        assert_eq!(parse_flow_key("/links/a"), None);
-    }
 
     #[test]
     fn names_follow_the_rule() {

@@ -31,7 +31,7 @@ use crate::compile::{
     Change, Desired, Entry, Observed, Owner, OwnerTag, Plan, Subject, Update, default_entry, diff,
     table_entry,
 };
-use crate::flow::CompiledFlow;
+use crate::resource::Program;
 use crate::status::Rejection;
 
 pub(crate) use election::Elections;
@@ -51,8 +51,8 @@ pub(crate) struct Reconciler {
     /// The switch's name, part of the tags of its flows.
     switch: String,
     fabric_known: bool,
-    flows: BTreeMap<String, Arc<CompiledFlow>>,
-    /// How many flows use a group.
+    programs: BTreeMap<String, Arc<Program>>,
+    /// How many resources use a group.
     group_uses: BTreeMap<MulticastGroupId, usize>,
     desired: Desired,
     /// What the switch holds of ours; `None`: not read in this session.
@@ -117,7 +117,7 @@ impl Reconciler {
     /// Replaces what the fabric wants.
     pub(crate) fn set_fabric(&mut self, fabric: Desired) {
         let mut next = fabric;
-        for (name, flow) in &self.flows {
+        for (name, flow) in &self.programs {
             overlay(&mut next, &self.switch, name, flow);
         }
         if self.observed.is_some() {
@@ -130,22 +130,22 @@ impl Reconciler {
         self.fabric_known = true;
     }
 
-    /// Replaces flows. All old ones go first: one may take another's place.
-    pub(crate) fn set_flows(&mut self, flows: BTreeMap<String, Option<Arc<CompiledFlow>>>) {
-        if flows.len() > 1 {
-            for name in flows.keys() {
-                self.set_flow(name, None);
+    /// Replaces what resources want. All old ones go first: one may take another's place.
+    pub(crate) fn set_programs(&mut self, programs: BTreeMap<String, Option<Arc<Program>>>) {
+        if programs.len() > 1 {
+            for name in programs.keys() {
+                self.set_program(name, None);
             }
         }
-        for (name, flow) in flows {
-            self.set_flow(&name, flow);
+        for (name, program) in programs {
+            self.set_program(&name, program);
         }
     }
 
-    /// Replaces one flow; `None` removes it.
-    pub(crate) fn set_flow(&mut self, name: &str, flow: Option<Arc<CompiledFlow>>) {
-        if let Some(old) = self.flows.remove(name) {
-            let tag = flow_metadata(&self.switch, name);
+    /// Replaces what one resource wants; `None` is one that is gone.
+    pub(crate) fn set_program(&mut self, name: &str, flow: Option<Arc<Program>>) {
+        if let Some(old) = self.programs.remove(name) {
+            let tag = program_metadata(&self.switch, name);
             for entry in &old.entries {
                 let ours = self
                     .desired
@@ -164,7 +164,7 @@ impl Reconciler {
                 });
                 if unused {
                     self.group_uses.remove(&group.id);
-                    let tag = flow_metadata(&self.switch, "");
+                    let tag = program_metadata(&self.switch, "");
                     if self
                         .desired
                         .groups
@@ -186,7 +186,7 @@ impl Reconciler {
             for entry in &flow.entries {
                 self.mark(&entry.key);
             }
-            self.flows.insert(name.to_owned(), flow);
+            self.programs.insert(name.to_owned(), flow);
         }
     }
 
@@ -405,11 +405,11 @@ fn change<T: PartialEq>(old: Option<&T>, new: &T) -> Option<Change> {
     }
 }
 
-/// Adds a flow's entries and groups; what is there already stays.
-fn overlay(desired: &mut Desired, switch: &str, name: &str, flow: &CompiledFlow) {
-    let metadata = flow_metadata(switch, name);
+/// Adds a resource's entries and groups; what is there already stays.
+fn overlay(desired: &mut Desired, switch: &str, name: &str, flow: &Program) {
+    let metadata = program_metadata(switch, name);
     for group in &flow.groups {
-        let metadata = flow_metadata(switch, "");
+        let metadata = program_metadata(switch, "");
         desired
             .groups
             .entry(group.id)
@@ -432,7 +432,7 @@ fn overlay(desired: &mut Desired, switch: &str, name: &str, flow: &CompiledFlow)
     }
 }
 
-/// The tag of a flow's entries. Groups are shared by flows, so theirs has no name.
-pub(crate) fn flow_metadata(switch: &str, name: &str) -> Vec<u8> {
+/// The tag of a resource's entries. Equal groups are shared, so theirs has no name.
+pub(crate) fn program_metadata(switch: &str, name: &str) -> Vec<u8> {
     OwnerTag::new(Owner::Flow, &format!("{switch}/{name}")).to_metadata()
 }

@@ -6,9 +6,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use serde::Serialize;
-use weft_proto::vocab::{CounterValue, EntryKey, MulticastGroup, TableEntry};
+use weft_proto::vocab::{CounterValue, EntryKey};
 
-use crate::flow::FlowSpec;
 use crate::store::Revision;
 
 /// How far a declared object has come.
@@ -59,32 +58,9 @@ pub enum ConditionType {
     Rejected,
 }
 
-/// A flow with everything that is known of it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FlowView {
-    /// The switch it is on.
-    pub switch: String,
-    /// Its name there.
-    pub name: String,
-    /// The revision that wrote it last; its ETag.
-    pub revision: Revision,
-    /// Who made it.
-    pub owner: String,
-    /// The flow set that it is part of.
-    pub set: Option<String>,
-    /// The flow in normal form.
-    pub spec: FlowSpec,
-    /// The table entries that it became, without metadata.
-    pub entries: Vec<TableEntry>,
-    /// The groups that the entries refer to.
-    pub groups: Vec<MulticastGroup>,
-    /// How far it has come.
-    pub status: FlowStatus,
-}
-
-/// How far a flow has come.
+/// How far a resource has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FlowStatus {
+pub struct ResourceStatus {
     /// The phase.
     pub phase: Phase,
     /// The revision that the switch must reach.

@@ -15,8 +15,8 @@ use crate::auth::{Access, authenticate};
 use crate::finish::{finish, panicked};
 use crate::problem::{Problem, ProblemDocument};
 use crate::routes::{
-    diff, entries, flows, flowsets, health, hosts, links, metrics, openapi, packets, paths,
-    pipeline, switches, topology, traces,
+    diff, health, hosts, links, metrics, openapi, packets, paths, pipeline, resources, switches,
+    topology, traces,
 };
 
 /// What handlers share.
@@ -40,7 +40,8 @@ impl FromRef<App> for Handle {
 struct Document;
 
 fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::with_openapi(Document::openapi())
+    let router = OpenApiRouter::with_openapi(Document::openapi());
+    resources::routes(router)
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(openapi::document))
@@ -53,13 +54,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(diff::diff))
         .routes(routes!(diff::sync))
         .routes(routes!(pipeline::get))
-        .routes(routes!(flows::list_all))
-        .routes(routes!(flows::list))
-        .routes(routes!(flows::get, flows::put, flows::patch, flows::delete))
-        .routes(routes!(flowsets::list))
-        .routes(routes!(flowsets::get, flowsets::put, flowsets::delete))
-        .routes(routes!(entries::list))
-        .routes(routes!(entries::get, entries::put, entries::delete))
+        .routes(routes!(resources::all_flows))
         .routes(routes!(links::list))
         .routes(routes!(links::get, links::patch))
         .routes(routes!(hosts::list))

@@ -6,6 +6,7 @@
 
 mod app;
 mod auth;
+mod describe;
 mod finish;
 mod json;
 mod list;

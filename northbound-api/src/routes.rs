@@ -1,9 +1,6 @@
 //! The handlers, one file for each resource.
 
 pub(crate) mod diff;
-pub(crate) mod entries;
-pub(crate) mod flows;
-pub(crate) mod flowsets;
 pub(crate) mod health;
 pub(crate) mod hosts;
 pub(crate) mod links;
@@ -12,6 +9,7 @@ pub(crate) mod openapi;
 pub(crate) mod packets;
 pub(crate) mod paths;
 pub(crate) mod pipeline;
+pub(crate) mod resources;
 pub(crate) mod switches;
 pub(crate) mod topology;
 pub(crate) mod traces;

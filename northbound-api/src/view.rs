@@ -4,6 +4,7 @@ mod diff;
 mod entry;
 mod flow;
 mod pipeline;
+mod resource;
 
 use std::collections::BTreeMap;
 
@@ -17,9 +18,10 @@ use weft_controller::status::{
 use crate::list::Item;
 
 pub(crate) use diff::{DiffCounts, Repair, SwitchDiff};
-pub(crate) use entry::{EntryBody, TableEntry};
-pub(crate) use flow::{Diff, Flow, FlowBody, FlowSetBody, Names};
+pub(crate) use entry::EntryBody;
+pub(crate) use flow::{Diff, Entry, FlowBody, FlowSetBody, Group, Names};
 pub(crate) use pipeline::Pipeline;
+pub(crate) use resource::{Resource, ResourceStatus, document};
 
 /// Nodes and links.
 #[derive(Debug, Serialize, ToSchema)]

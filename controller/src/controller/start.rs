@@ -19,6 +19,7 @@ use crate::model::{FabricMode, Host, HostKind, Link, Model, Peer, Switch};
 use crate::object;
 use crate::packets::PacketLog;
 use crate::reconcile::{Common, Elections, Mailbox, SwitchTask};
+use crate::resource::Resources;
 use crate::southbound::SwitchClient;
 use crate::status::{
     EndpointView, HostView, InterfaceView, LinkView, NodeView, OperState, PortView, SwitchStatus,
@@ -236,13 +237,7 @@ fn initial_state(model: &Model) -> State {
             .values()
             .map(|switch| (switch.name.clone(), port_views(switch, model)))
             .collect(),
-        flows: model
-            .switches
-            .keys()
-            .map(|name| (name.clone(), BTreeMap::new()))
-            .collect(),
-        flow_sets: BTreeMap::new(),
-        entries: BTreeMap::new(),
+        resources: Resources::default(),
         boot_ids: BTreeMap::new(),
         graph: Arc::new(Graph::new(model)),
     }

@@ -1,10 +1,9 @@
 //! The one writer: takes commands and observations in turn, stores, compiles, and posts the result to the switches.
 
 mod audit;
-mod entries;
-mod flows;
+mod draft;
 mod links;
-mod sets;
+mod resources;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,12 +16,12 @@ use weft_proto::vocab::{DeviceId, EntryKey, PortNo};
 use super::StartError;
 use super::inventory::{Inventory, Observed, oper_state, port_kind};
 use crate::compile::Fabric;
-use crate::flow::{self, CompiledFlow, FlowSpec};
 use crate::graph::Graph;
-use crate::handle::{Command, Flow, Shared};
+use crate::handle::{Command, Shared};
 use crate::model::{Endpoint, Link, Model};
 use crate::object::{self, Document, LinkDeclaration};
 use crate::reconcile::{Common, Mailbox, TaskEvent};
+use crate::resource::{Kind, Place};
 use crate::status::OperState;
 use crate::store::{ListQuery, Record, Revision, Store};
 
@@ -52,10 +51,10 @@ pub(super) struct Writer {
     down: Option<BTreeSet<String>>,
     /// Links between switches that were down in the last compile; `None` before the first.
     compiled: Option<BTreeSet<String>>,
-    /// Entries of flows that went idle, by switch and flow.
-    idle: BTreeMap<(String, String), BTreeSet<EntryKey>>,
-    /// Which flow has a key, by switch.
-    keys: BTreeMap<String, BTreeMap<EntryKey, String>>,
+    /// Entries of flows that went idle.
+    idle: BTreeMap<Place, BTreeSet<EntryKey>>,
+    /// Which resource has a key, by switch.
+    keys: BTreeMap<String, BTreeMap<EntryKey, Place>>,
     /// Port numbers by name, by switch.
     ports: BTreeMap<String, BTreeMap<String, PortNo>>,
     devices: BTreeMap<DeviceId, String>,
@@ -113,26 +112,18 @@ impl Writer {
 
     /// Reads what was declared before this process, and checks that the fabric compiles.
     pub(super) async fn load(&mut self) -> Result<(), StartError> {
-        let flows = self.store.list(ListQuery::prefix(object::FLOWS)).await?;
-        let sets = self
-            .store
-            .list(ListQuery::prefix(object::FLOW_SETS))
-            .await?;
-        let entries = self.store.list(ListQuery::prefix(object::ENTRIES)).await?;
         let links = self.store.list(ListQuery::prefix(object::LINKS)).await?;
-        let revisions = [&flows, &sets, &entries, &links].map(|listing| listing.revision);
-        let revision = revisions.into_iter().max().unwrap_or_default();
-        for record in &flows.records {
-            self.load_flow(record);
-        }
-        for record in &sets.records {
-            self.load_flow_set(record);
-        }
-        for record in &entries.records {
-            self.load_entry(record);
-        }
+        let mut revision = links.revision;
         for record in &links.records {
             self.load_link(record);
+        }
+        for kind in Kind::ALL {
+            let prefix = format!("/{}/", kind.collection());
+            let listing = self.store.list(ListQuery::prefix(prefix)).await?;
+            revision = revision.max(listing.revision);
+            for record in &listing.records {
+                self.load_resource(record);
+            }
         }
         self.advance(revision);
         Fabric::new(&self.model, &BTreeSet::new(), &self.common.schema)?;
@@ -174,23 +165,11 @@ impl Writer {
     async fn handle_command(&mut self, command: Command) {
         // An answer that nobody waits for any more is dropped; the write stands.
         match command {
-            Command::PutFlow(request, reply) => {
-                let _ = reply.send(self.put_flow(request).await);
+            Command::Put(request, reply) => {
+                let _ = reply.send(self.put(request).await);
             }
-            Command::DeleteFlow(request, reply) => {
-                let _ = reply.send(self.delete_flow(request).await);
-            }
-            Command::PutEntry(request, reply) => {
-                let _ = reply.send(self.put_entry(request).await);
-            }
-            Command::DeleteEntry(request, reply) => {
-                let _ = reply.send(self.delete_entry(request).await);
-            }
-            Command::PutFlowSet(request, reply) => {
-                let _ = reply.send(self.put_flow_set(request).await);
-            }
-            Command::DeleteFlowSet(request, reply) => {
-                let _ = reply.send(self.delete_flow_set(request).await);
+            Command::Delete(request, reply) => {
+                let _ = reply.send(self.delete(request).await);
             }
             Command::Wanted(switch, reply) => {
                 let _ = reply.send(self.wanted(&switch));
@@ -378,51 +357,6 @@ impl Writer {
     fn advance(&self, revision: Revision) {
         let mut state = self.shared.write();
         state.revision = state.revision.max(revision);
-    }
-
-    fn load_flow(&mut self, record: &Record) {
-        let Some((switch, name)) = object::parse_flow_key(&record.key) else {
-            return;
-        };
-        let document: Document<FlowSpec> = match serde_json::from_slice(&record.value) {
-            Ok(document) => document,
-            Err(error) => {
-                tracing::error!(key = record.key, %error, "stored flow cannot be read");
-                return;
-            }
-        };
-        let Some(ports) = self.ports.get(switch) else {
-            tracing::warn!(key = record.key, "stored flow names a switch that is gone");
-            return;
-        };
-        // What was stored under another pipeline stays readable and deletable, whether or not it fits this one.
-        let (compiled, misfit) =
-            match flow::compile(&self.common.schema, ports, switch, &document.spec) {
-                Ok(compiled) => (compiled, None),
-                Err(errors) => {
-                    let detail = errors.first().map(ToString::to_string).unwrap_or_default();
-                    let normalised = document.spec.clone();
-                    (
-                        CompiledFlow {
-                            normalised,
-                            entries: vec![],
-                            groups: vec![],
-                            warnings: vec![],
-                        },
-                        Some(detail),
-                    )
-                }
-            };
-        let flow = Flow {
-            revision: record.modified,
-            owner: document.owner,
-            set: document.set,
-            spec: document.spec,
-            compiled: Arc::new(compiled),
-            misfit,
-        };
-        let (switch, name) = (switch.to_owned(), name.to_owned());
-        self.install_flow(&switch, &name, Some(flow));
     }
 
     fn load_link(&mut self, record: &Record) {

@@ -11,17 +11,17 @@ use weft_proto::node::v1::node_client::NodeClient;
 use weft_proto::schema::Schema;
 use weft_proto::vocab::{DeviceId, EntryKey};
 
-use super::{Command, FlowFilter, FlowSet, HandleError, RawEntry};
+use super::{Command, HandleError};
 use crate::audit::{self, SwitchDiff, Wanted};
-use crate::flow::{CompiledFlow, FlowSpec};
 use crate::graph::Graph;
 use crate::model::Model;
 use crate::packets::{PacketIns, PacketLog, PacketOut};
 use crate::reconcile::Mailbox;
+use crate::resource::{Kind, Resources};
 use crate::southbound::{SwitchClient, SwitchState};
 use crate::status::{
-    Condition, ConditionType, DataplaneAddress, FlowStatus, FlowView, HostView, LinkView, Metrics,
-    NodeView, Phase, PortCounters, PortView, SwitchStatus, SwitchView, TopologyView,
+    Condition, ConditionType, DataplaneAddress, HostView, LinkView, Metrics, NodeView,
+    PortCounters, PortView, SwitchStatus, SwitchView, TopologyView,
 };
 use crate::store::Revision;
 
@@ -66,27 +66,10 @@ pub(crate) struct State {
     pub(crate) revision: Revision,
     pub(crate) links: BTreeMap<String, LinkView>,
     pub(crate) ports: BTreeMap<String, BTreeMap<u32, PortView>>,
-    pub(crate) flows: BTreeMap<String, BTreeMap<String, Arc<Flow>>>,
-    pub(crate) flow_sets: BTreeMap<String, FlowSet>,
-    /// Raw entries by switch, then by table and name.
-    pub(crate) entries: BTreeMap<String, BTreeMap<(String, String), Arc<RawEntry>>>,
+    pub(crate) resources: Resources,
     pub(crate) boot_ids: BTreeMap<String, String>,
     /// The topology with links as they are, declared and observed.
     pub(crate) graph: Arc<Graph>,
-}
-
-/// A stored flow and what it becomes.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Flow {
-    pub(crate) revision: Revision,
-    pub(crate) owner: String,
-    /// The flow set that it is part of.
-    pub(crate) set: Option<String>,
-    /// As it was declared.
-    pub(crate) spec: FlowSpec,
-    pub(crate) compiled: Arc<CompiledFlow>,
-    /// Why it does not fit the pipeline that runs now.
-    pub(crate) misfit: Option<String>,
 }
 
 impl SwitchEntry {
@@ -229,70 +212,6 @@ impl Shared {
         Ok(Arc::clone(&self.entry(switch)?.schema))
     }
 
-    pub(crate) fn flows(&self, filter: &FlowFilter) -> Vec<FlowView> {
-        let state = self.read();
-        let mut views = Vec::new();
-        for (switch, flows) in &state.flows {
-            if filter
-                .switch
-                .as_ref()
-                .is_some_and(|wanted| wanted != switch)
-            {
-                continue;
-            }
-            let Some(entry) = self.switches.get(switch) else {
-                continue;
-            };
-            let status = entry.status(state.revision);
-            for (name, flow) in flows {
-                let owned = filter
-                    .owner
-                    .as_ref()
-                    .is_none_or(|owner| *owner == flow.owner);
-                let labelled = filter
-                    .labels
-                    .iter()
-                    .all(|(key, value)| flow.spec.labels.get(key) == Some(value));
-                if owned && labelled {
-                    views.push(flow_view(switch, name, flow, &status));
-                }
-            }
-        }
-        views
-    }
-
-    pub(crate) fn flow(&self, switch: &str, name: &str) -> Result<FlowView, HandleError> {
-        let entry = self.entry(switch)?;
-        let state = self.read();
-        let status = entry.status(state.revision);
-        let flow = state
-            .flows
-            .get(switch)
-            .and_then(|flows| flows.get(name))
-            .ok_or_else(|| HandleError::NotFound {
-                kind: "flow",
-                name: name.to_owned(),
-            })?;
-        Ok(flow_view(switch, name, flow, &status))
-    }
-
-    pub(crate) async fn flow_with_counters(
-        &self,
-        switch: &str,
-        name: &str,
-    ) -> Result<FlowView, HandleError> {
-        let mut view = self.flow(switch, name)?;
-        let entry = self.entry(switch)?;
-        if view.status.phase == Phase::Realized && entry.status.borrow().reachable {
-            let mut client = SwitchClient::new(self.channel.clone(), entry.device);
-            match client.counters(&entry.schema, &view.entries).await {
-                Ok(counters) => view.status.counters = counters,
-                Err(error) => tracing::debug!(switch, error = error.message(), "no counters"),
-            }
-        }
-        Ok(view)
-    }
-
     pub(crate) fn graph(&self) -> Arc<Graph> {
         Arc::clone(&self.read().graph)
     }
@@ -424,12 +343,6 @@ impl Shared {
         tokio::time::timeout(deadline, all).await.unwrap_or(false)
     }
 
-    /// A switch's status as of now.
-    pub(crate) fn status(&self, switch: &str) -> Result<SwitchStatus, HandleError> {
-        let entry = self.entry(switch)?;
-        Ok(entry.status(self.revision()))
-    }
-
     pub(crate) fn metrics(&self) -> Metrics {
         let state = self.read();
         let switches = self
@@ -439,67 +352,9 @@ impl Shared {
             .collect();
         Metrics {
             switches,
-            flows: state.flows.values().map(BTreeMap::len).sum(),
+            flows: state.resources.under(Kind::Flow, &[]).count(),
             revision: state.revision,
         }
-    }
-}
-
-/// A flow with its phase, computed from what its switch has reported.
-pub(crate) fn flow_view(switch: &str, name: &str, flow: &Flow, status: &SwitchStatus) -> FlowView {
-    FlowView {
-        switch: switch.to_owned(),
-        name: name.to_owned(),
-        revision: flow.revision,
-        owner: flow.owner.clone(),
-        set: flow.set.clone(),
-        spec: flow.compiled.normalised.clone(),
-        entries: flow.compiled.entries.clone(),
-        groups: flow.compiled.groups.clone(),
-        status: object_status(
-            flow.revision,
-            flow.misfit.as_deref(),
-            &flow.compiled,
-            status,
-        ),
-    }
-}
-
-/// How far an object has come, from what its switch has reported.
-pub(crate) fn object_status(
-    revision: Revision,
-    misfit: Option<&str>,
-    compiled: &CompiledFlow,
-    status: &SwitchStatus,
-) -> FlowStatus {
-    let misfit = misfit.map(|detail| rejected(detail.to_owned()));
-    let refused = compiled
-        .entries
-        .iter()
-        .filter_map(|entry| rejection(status, &entry.key));
-    let rejections: Vec<Condition> = misfit.into_iter().chain(refused).collect();
-    let phase = if !rejections.is_empty() {
-        Phase::Rejected
-    } else if status.observed_revision >= revision {
-        Phase::Realized
-    } else if status.connected && status.writing_revision >= revision {
-        Phase::Programmed
-    } else {
-        Phase::Accepted
-    };
-    let mut conditions = vec![Condition {
-        r#type: ConditionType::SwitchConnected,
-        status: status.connected,
-        detail: String::new(),
-    }];
-    conditions.extend(rejections);
-    FlowStatus {
-        phase,
-        desired_revision: revision,
-        observed_revision: status.observed_revision,
-        conditions,
-        warnings: compiled.warnings.clone(),
-        counters: None,
     }
 }
 
@@ -510,7 +365,7 @@ pub(super) fn unavailable(switch: &str, detail: &str) -> HandleError {
     }
 }
 
-fn rejection(status: &SwitchStatus, key: &EntryKey) -> Option<Condition> {
+pub(super) fn rejection(status: &SwitchStatus, key: &EntryKey) -> Option<Condition> {
     let rejection = status.rejected.get(key)?;
     Some(rejected(format!(
         "{}: {} (tried {} times)",
@@ -518,7 +373,7 @@ fn rejection(status: &SwitchStatus, key: &EntryKey) -> Option<Condition> {
     )))
 }
 
-fn rejected(detail: String) -> Condition {
+pub(super) fn rejected(detail: String) -> Condition {
     Condition {
         r#type: ConditionType::Rejected,
         status: true,

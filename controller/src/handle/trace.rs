@@ -7,7 +7,7 @@ use weft_proto::vocab::EntryKey;
 
 use super::HandleError;
 use super::shared::{Shared, State, unavailable};
-use crate::flow::CompiledFlow;
+use crate::resource::{Kind, Resource};
 use crate::southbound::{MAX_MESSAGE_SIZE, timed};
 use crate::spec::trace::{TraceAnswer, TraceCause, TraceRequest};
 use crate::trace;
@@ -40,15 +40,14 @@ impl Shared {
     }
 }
 
-/// The flow, else the raw entry, that an entry of a switch was compiled from.
+/// The resource that an entry of a switch was compiled from.
 fn declared(state: &State, switch: &str, key: &EntryKey) -> Option<TraceCause> {
-    let made = |compiled: &CompiledFlow| compiled.entries.iter().any(|entry| entry.key == *key);
-    let mut flows = state.flows.get(switch).into_iter().flatten();
-    if let Some((name, _)) = flows.find(|(_, flow)| made(&flow.compiled)) {
-        return Some(TraceCause::Flow(name.clone()));
-    }
-    let mut entries = state.entries.get(switch).into_iter().flatten();
-    let (of, _) = entries.find(|(_, entry)| made(&entry.compiled))?;
-    let (table, name) = of;
-    Some(TraceCause::Entry(format!("{table}/{name}")))
+    let mut resources = state.resources.on_switch(switch);
+    let made = |resource: &Resource| resource.program.entries.iter().any(|e| e.key == *key);
+    let (place, _) = resources.find(|(_, resource)| made(resource))?;
+    let name = place.local().to_owned();
+    Some(match place.kind {
+        Kind::Flow => TraceCause::Flow(name),
+        _ => TraceCause::Entry(name),
+    })
 }

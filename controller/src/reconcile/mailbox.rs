@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
 use crate::compile::Desired;
-use crate::flow::CompiledFlow;
+use crate::resource::Program;
 use crate::store::Revision;
 
 /// What has changed for one switch since its task looked last.
@@ -14,8 +14,8 @@ use crate::store::Revision;
 pub(crate) struct News {
     /// What the fabric wants, where that was compiled again.
     pub(crate) fabric: Option<Desired>,
-    /// Flows that changed; `None` is a flow that is gone.
-    pub(crate) flows: BTreeMap<String, Option<Arc<CompiledFlow>>>,
+    /// What changed of the resources on the switch; `None` is one that is gone.
+    pub(crate) programs: BTreeMap<String, Option<Arc<Program>>>,
     /// With this news the switch is desired to be at this revision.
     pub(crate) revision: Revision,
     /// Counts the posts.
@@ -26,7 +26,7 @@ pub(crate) struct News {
     pub(crate) restart: bool,
 }
 
-/// Merges news until the task takes it, so that a slow switch costs memory for its flows and nothing more.
+/// Merges news until the task takes it, so that a slow switch costs memory for its resources and nothing more.
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
     news: Mutex<News>,

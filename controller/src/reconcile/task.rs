@@ -408,7 +408,7 @@ impl SwitchTask {
     /// Takes what the controller posted, and compiles.
     fn take_news(&mut self) -> Result<(), SessionError> {
         let news = self.mailbox.take();
-        self.core.set_flows(news.flows);
+        self.core.set_programs(news.programs);
         if let Some(fabric) = news.fabric {
             self.core.set_fabric(fabric);
         }

@@ -132,14 +132,8 @@ fn group(id: u32) -> MulticastGroup {
     }
 }
 
-fn flow(entries: Vec<TableEntry>, groups: Vec<MulticastGroup>) -> Option<Arc<CompiledFlow>> {
-    let normalised = crate::flow::FlowSpec::default();
-    Some(Arc::new(CompiledFlow {
-        normalised,
-        entries,
-        groups,
-        warnings: vec![],
-    }))
+fn flow(entries: Vec<TableEntry>, groups: Vec<MulticastGroup>) -> Option<Arc<Program>> {
+    Some(Arc::new(Program { entries, groups }))
 }
 
 fn fabric(entries: impl IntoIterator<Item = TableEntry>) -> Desired {
@@ -171,7 +165,7 @@ fn started(entries: impl IntoIterator<Item = TableEntry>, limit: usize) -> (Reco
 #[test]
 fn nothing_is_written_before_fabric_and_snapshot_are_known() {
     let mut core = Reconciler::new("s1");
-    core.set_flow("a", flow(vec![entry(FREE, 1, 1)], vec![]));
+    core.set_program("a", flow(vec![entry(FREE, 1, 1)], vec![]));
     core.handle_cleared();
     assert!(core.next_batch(10).is_empty());
     let mut core = Reconciler::new("s1");
@@ -183,12 +177,12 @@ fn nothing_is_written_before_fabric_and_snapshot_are_known() {
 #[test]
 fn a_second_start_writes_nothing() {
     let (mut core, mut switch) = started((0..50).map(|n| entry(FREE, n, 1)), 0);
-    core.set_flow("a", flow(vec![entry(FREE, 100, 2)], vec![group(7)]));
+    core.set_program("a", flow(vec![entry(FREE, 100, 2)], vec![group(7)]));
     assert_eq!(settle(&mut core, &mut switch, 8), 52);
     core.begin_session();
     assert_eq!(settle(&mut core, &mut switch, 8), 0);
     let (mut core, _) = started((0..50).map(|n| entry(FREE, n, 1)), 0);
-    core.set_flow("a", flow(vec![entry(FREE, 100, 2)], vec![group(7)]));
+    core.set_program("a", flow(vec![entry(FREE, 100, 2)], vec![group(7)]));
     assert_eq!(settle(&mut core, &mut switch, 8), 0);
 }
 
@@ -196,8 +190,8 @@ fn a_second_start_writes_nothing() {
 fn groups_come_before_their_users_and_go_after_them() {
     let (mut core, mut switch) = started([], 0);
     settle(&mut core, &mut switch, 8);
-    core.set_flow("a", flow(vec![entry(FREE, 1, 1)], vec![group(7)]));
-    core.set_flow("b", flow(vec![entry(FREE, 2, 1)], vec![group(7)]));
+    core.set_program("a", flow(vec![entry(FREE, 1, 1)], vec![group(7)]));
+    core.set_program("b", flow(vec![entry(FREE, 2, 1)], vec![group(7)]));
     let first = core.next_batch(8);
     assert!(matches!(
         first[..],
@@ -210,9 +204,9 @@ fn groups_come_before_their_users_and_go_after_them() {
     core.handle_answers(first, answers);
     assert_eq!(settle(&mut core, &mut switch, 8), 2);
     // The other flow still needs the group.
-    core.set_flow("a", None);
+    core.set_program("a", None);
     assert_eq!(settle(&mut core, &mut switch, 8), 1);
-    core.set_flow("b", None);
+    core.set_program("b", None);
     let first = core.next_batch(8);
     assert!(matches!(
         first[..],
@@ -231,7 +225,7 @@ fn groups_come_before_their_users_and_go_after_them() {
 fn a_full_table_holds_nothing_else_back_and_is_filled_when_there_is_room() {
     let (mut core, mut switch) = started((0..5).map(|n| entry(FREE, n, 1)), 2);
     for n in 0..3 {
-        core.set_flow(&format!("f{n}"), flow(vec![entry(LIMITED, n, 1)], vec![]));
+        core.set_program(&format!("f{n}"), flow(vec![entry(LIMITED, n, 1)], vec![]));
     }
     settle(&mut core, &mut switch, 100);
     assert_eq!(switch.held.entries.len(), 7);
@@ -249,7 +243,7 @@ fn a_full_table_holds_nothing_else_back_and_is_filled_when_there_is_room() {
         assert_eq!(core.rejections()[&key(LIMITED, 2)].attempts, attempts);
     }
     assert_eq!(core.retry_delay(), None);
-    core.set_flow("f0", None);
+    core.set_program("f0", None);
     assert_eq!(settle(&mut core, &mut switch, 100), 2);
     assert!(core.rejections().is_empty());
     assert!(switch.held.entries.contains_key(&key(LIMITED, 2)));
@@ -265,7 +259,7 @@ fn foreign_entries_stay_until_their_place_is_wanted() {
     assert_eq!(core.foreign_count(), 2);
     assert_eq!(core.table_use()[&FREE], 2);
     assert!(switch.held.entries.contains_key(&theirs.key));
-    core.set_flow("mine", flow(vec![entry(FREE, 9, 6)], vec![]));
+    core.set_program("mine", flow(vec![entry(FREE, 9, 6)], vec![]));
     assert_eq!(settle(&mut core, &mut switch, 8), 1);
     assert_eq!(
         switch.held.entries[&theirs.key].action,
@@ -351,7 +345,7 @@ proptest! {
                         flow(vec![entry(table, own, action.into())], groups.into_iter().collect())
                     });
                     last_flows.insert(name.clone(), content.clone());
-                    core.set_flow(&name, content);
+                    core.set_program(&name, content);
                 }
                 Step::Batch { limit, lost } => {
                     if core.needs_read() {
@@ -380,7 +374,7 @@ proptest! {
 
         let mut fresh = Reconciler::new("s1");
         for (name, flow) in last_flows {
-            fresh.set_flow(&name, flow);
+            fresh.set_program(&name, flow);
         }
         fresh.set_fabric(last_fabric);
         prop_assert_eq!(fresh.desired(), core.desired());

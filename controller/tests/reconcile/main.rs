@@ -11,15 +11,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lab::{Lab, SOON, memory, wait_for, writes};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use weft_controller::flow::FlowSpec;
 use weft_controller::handle::{
-    DeleteFlow, FlowFilter, Handle, HandleError, IfMatch, PutFlow, PutFlowAnswer, PutLinkState,
-    WriteContext, WriteOutcome,
+    DeleteResource, Handle, HandleError, IfMatch, PutAnswer, PutLinkState, PutResource,
+    ResourceView, WriteContext, WriteOutcome,
 };
 use weft_controller::model::Interface;
+use weft_controller::resource::{Kind, Place};
 use weft_controller::status::{ConditionType, OperState, Phase};
 use weft_controller::store::{Op, Revision, SqliteStore, Store, Txn};
 use weft_proto::codec;
@@ -39,11 +39,8 @@ topology:
     - endpoints: ['h2:eth0', 's2:h2']
 ";
 
-fn drop_flow(priority: u16, destination: &str) -> FlowSpec {
-    serde_json::from_value(json!({
-        "priority": priority, "match": { "ipv4_dst": destination }, "actions": ["drop"]
-    }))
-    .unwrap()
+fn drop_flow(priority: u16, destination: &str) -> Value {
+    json!({ "priority": priority, "match": { "ipv4_dst": destination }, "actions": ["drop"] })
 }
 
 fn by(owner: &str) -> WriteContext {
@@ -53,28 +50,28 @@ fn by(owner: &str) -> WriteContext {
     }
 }
 
-fn put(switch: &str, name: &str, spec: FlowSpec, context: WriteContext) -> PutFlow {
-    PutFlow {
-        switch: switch.to_owned(),
-        name: name.to_owned(),
+fn put(switch: &str, name: &str, spec: Value, context: WriteContext) -> PutResource {
+    PutResource {
+        place: Place::flow(switch, name),
         spec,
         context,
     }
 }
 
-fn delete(switch: &str, name: &str) -> DeleteFlow {
-    DeleteFlow {
-        switch: switch.to_owned(),
-        name: name.to_owned(),
+fn delete(switch: &str, name: &str) -> DeleteResource {
+    DeleteResource {
+        place: Place::flow(switch, name),
         context: by("ci"),
     }
 }
 
-async fn declare(handle: &Handle, switch: &str, name: &str, spec: FlowSpec) -> PutFlowAnswer {
-    handle
-        .put_flow(put(switch, name, spec, by("ci")))
-        .await
-        .unwrap()
+async fn declare(handle: &Handle, switch: &str, name: &str, spec: Value) -> PutAnswer {
+    handle.put(put(switch, name, spec, by("ci"))).await.unwrap()
+}
+
+async fn counted(handle: &Handle, switch: &str, name: &str) -> ResourceView {
+    let place = Place::flow(switch, name);
+    handle.resource_with_counters(&place).await.unwrap()
 }
 
 async fn realized(handle: &Handle, switch: &str, revision: Revision) {
@@ -190,7 +187,7 @@ async fn a_restarted_controller_writes_nothing() {
     let first = lab.ready_controller(open().await).await;
     assert!(writes(&first.handle) > 0);
     let stored = declare(&first.handle, "s1", "no", drop_flow(10, "10.9.0.0/16")).await;
-    realized(&first.handle, "s1", stored.flow.revision).await;
+    realized(&first.handle, "s1", stored.resource.revision).await;
     let before = (entries(&lab, "s1").await, entries(&lab, "s2").await);
     first.stop().await;
     assert_eq!(
@@ -200,10 +197,10 @@ async fn a_restarted_controller_writes_nothing() {
 
     let second = lab.ready_controller(open().await).await;
     assert_eq!(writes(&second.handle), 0);
-    let flow = second.handle.flow("s1", "no").unwrap();
+    let flow = second.handle.resource(&Place::flow("s1", "no")).unwrap();
     assert_eq!(
         (flow.revision, flow.status.phase),
-        (stored.flow.revision, Phase::Realized)
+        (stored.resource.revision, Phase::Realized)
     );
     assert_eq!(
         (entries(&lab, "s1").await, entries(&lab, "s2").await),
@@ -221,8 +218,8 @@ async fn a_flow_is_on_the_switch_until_it_is_deleted() {
 
     let first = declare(handle, "s1", "no", drop_flow(10, "10.9.0.0/16")).await;
     assert_eq!((first.outcome, first.diff.add), (WriteOutcome::Created, 1));
-    realized(handle, "s1", first.flow.revision).await;
-    let flow = handle.flow_with_counters("s1", "no").await.unwrap();
+    realized(handle, "s1", first.resource.revision).await;
+    let flow = counted(handle, "s1", "no").await;
     assert_eq!(flow.status.phase, Phase::Realized);
     assert_eq!(
         flow.status.counters.map(|counters| counters.packets),
@@ -235,8 +232,8 @@ async fn a_flow_is_on_the_switch_until_it_is_deleted() {
     let written = writes(handle);
     let again = declare(handle, "s1", "no", drop_flow(10, "10.9.0.0/16")).await;
     assert_eq!(
-        (again.outcome, again.flow.revision),
-        (WriteOutcome::Unchanged, first.flow.revision)
+        (again.outcome, again.resource.revision),
+        (WriteOutcome::Unchanged, first.resource.revision)
     );
     assert!(handle.wait_settled(SOON).await);
     assert_eq!(writes(handle), written);
@@ -247,19 +244,19 @@ async fn a_flow_is_on_the_switch_until_it_is_deleted() {
         (changed.outcome, changed.diff.add, changed.diff.remove),
         (WriteOutcome::Updated, 1, 1)
     );
-    realized(handle, "s1", changed.flow.revision).await;
+    realized(handle, "s1", changed.resource.revision).await;
     assert_eq!(entries(&lab, "s1").await.len(), fabric.len() + 1);
     assert_eq!(writes(handle), written + 2);
 
-    let deleted = handle.delete_flow(delete("s1", "no")).await.unwrap();
+    let deleted = handle.delete(delete("s1", "no")).await.unwrap();
     realized(handle, "s1", deleted.revision).await;
     assert_eq!(entries(&lab, "s1").await, fabric);
     assert!(matches!(
-        handle.flow("s1", "no"),
+        handle.resource(&Place::flow("s1", "no")),
         Err(HandleError::NotFound { kind: "flow", .. })
     ));
     assert!(matches!(
-        handle.delete_flow(delete("s1", "no")).await,
+        handle.delete(delete("s1", "no")).await,
         Err(HandleError::NotFound { .. })
     ));
     // A revision that changed nothing on the other switch is reached there too.
@@ -307,10 +304,10 @@ async fn packets_follow_what_is_declared() {
     let address = lab.model.hosts["h2"].address().unwrap();
     let stored = declare(handle, "s2", "no", drop_flow(10, &address.to_string()))
         .await
-        .flow;
+        .resource;
     realized(handle, "s2", stored.revision).await;
     assert!(!passes());
-    let flow = handle.flow_with_counters("s2", "no").await.unwrap();
+    let flow = counted(handle, "s2", "no").await;
     assert_eq!(
         flow.status.counters,
         Some(CounterValue {
@@ -318,7 +315,7 @@ async fn packets_follow_what_is_declared() {
             bytes: 46
         })
     );
-    let deleted = handle.delete_flow(delete("s2", "no")).await.unwrap();
+    let deleted = handle.delete(delete("s2", "no")).await.unwrap();
     realized(handle, "s2", deleted.revision).await;
     assert!(passes());
     running.stop().await;
@@ -333,8 +330,8 @@ async fn conditions_and_owners_guard_flows() {
     let handle = &running.handle;
     let stored = declare(handle, "s1", "a", drop_flow(10, "10.9.0.0/16"))
         .await
-        .flow;
-    let attempt = |context| handle.put_flow(put("s1", "a", drop_flow(12, "10.9.0.0/16"), context));
+        .resource;
+    let attempt = |context| handle.put(put("s1", "a", drop_flow(12, "10.9.0.0/16"), context));
 
     let stale = WriteContext {
         if_match: Some(IfMatch::OneOf(vec![Revision(1)])),
@@ -365,23 +362,26 @@ async fn conditions_and_owners_guard_flows() {
         (dry.outcome, dry.diff.add, dry.diff.remove),
         (WriteOutcome::Updated, 1, 1)
     );
-    assert_eq!(handle.flow("s1", "a").unwrap().spec, stored.spec);
+    assert_eq!(
+        handle.resource(&Place::flow("s1", "a")).unwrap().spec,
+        stored.spec
+    );
 
     let taken = WriteContext {
         force: true,
         ..by("other")
     };
-    assert_eq!(attempt(taken).await.unwrap().flow.owner, "other");
+    assert_eq!(attempt(taken).await.unwrap().resource.owner, "other");
     let twin = handle
-        .put_flow(put("s1", "b", drop_flow(12, "10.9.0.0/16"), by("ci")))
+        .put(put("s1", "b", drop_flow(12, "10.9.0.0/16"), by("ci")))
         .await;
     assert!(matches!(twin, Err(HandleError::Conflict { with, .. }) if with == "a"));
     let wrong = handle
-        .put_flow(put("s1", "..", drop_flow(1, "10.0.0.0/8"), by("ci")))
+        .put(put("s1", "..", drop_flow(1, "10.0.0.0/8"), by("ci")))
         .await;
     assert!(matches!(wrong, Err(HandleError::Invalid { .. })));
     let nowhere = handle
-        .put_flow(put("s9", "a", drop_flow(1, "10.0.0.0/8"), by("ci")))
+        .put(put("s9", "a", drop_flow(1, "10.0.0.0/8"), by("ci")))
         .await;
     assert!(matches!(
         nowhere,
@@ -396,11 +396,11 @@ async fn a_foreign_primary_is_left_alone_and_repaired_after() {
     let running = lab.ready_controller(memory()).await;
     let handle = &running.handle;
     let stored = declare(handle, "s1", "no", drop_flow(10, "10.9.0.0/16")).await;
-    realized(handle, "s1", stored.flow.revision).await;
+    realized(handle, "s1", stored.resource.revision).await;
     let proper = entries(&lab, "s1").await;
     let flow = proper
         .iter()
-        .find(|entry| entry.key == stored.flow.entries[0].key)
+        .find(|entry| entry.key == stored.resource.program.entries[0].key)
         .unwrap()
         .clone();
 
@@ -432,7 +432,7 @@ async fn a_foreign_primary_is_left_alone_and_repaired_after() {
     let written = writes(handle);
     let late = declare(handle, "s1", "late", drop_flow(99, "10.8.0.0/16"))
         .await
-        .flow;
+        .resource;
     assert!(
         !handle
             .wait_realized("s1", late.revision, Duration::from_millis(100))
@@ -440,7 +440,11 @@ async fn a_foreign_primary_is_left_alone_and_repaired_after() {
             .unwrap()
     );
     assert_eq!(
-        handle.flow("s1", "late").unwrap().status.phase,
+        handle
+            .resource(&Place::flow("s1", "late"))
+            .unwrap()
+            .status
+            .phase,
         Phase::Accepted
     );
     assert_eq!(writes(handle), written);
@@ -465,10 +469,14 @@ async fn a_foreign_primary_is_left_alone_and_repaired_after() {
     // A flow that wants the foreigner's place changes the entry there.
     let takeover = declare(handle, "s1", "mine", drop_flow(11, "10.9.0.0/16"))
         .await
-        .flow;
+        .resource;
     realized(handle, "s1", takeover.revision).await;
     assert_eq!(
-        handle.flow("s1", "mine").unwrap().status.phase,
+        handle
+            .resource(&Place::flow("s1", "mine"))
+            .unwrap()
+            .status
+            .phase,
         Phase::Realized
     );
     assert_eq!(entries(&lab, "s1").await.len(), proper.len() + 2);
@@ -559,7 +567,7 @@ async fn switches_that_start_again_are_programmed_again() {
     let handle = &running.handle;
     let stored = declare(handle, "s1", "no", drop_flow(10, "10.9.0.0/16"))
         .await
-        .flow;
+        .resource;
     realized(handle, "s1", stored.revision).await;
     let before = (entries(&lab, "s1").await, entries(&lab, "s2").await);
     let boot = handle.switch("s1").unwrap().status.boot_id;
@@ -603,9 +611,9 @@ async fn what_was_stored_for_another_pipeline_can_be_read_and_deleted() {
         .unwrap();
     let running = lab.ready_controller(store).await;
     let handle = &running.handle;
-    let flow = handle.flow("s1", "old").unwrap();
+    let flow = handle.resource(&Place::flow("s1", "old")).unwrap();
     assert_eq!(
-        (flow.status.phase, flow.entries.len()),
+        (flow.status.phase, flow.program.entries.len()),
         (Phase::Rejected, 0)
     );
     assert!(
@@ -614,8 +622,8 @@ async fn what_was_stored_for_another_pipeline_can_be_read_and_deleted() {
             .iter()
             .any(|condition| condition.detail.contains("colour"))
     );
-    handle.delete_flow(delete("s1", "old")).await.unwrap();
-    assert!(handle.flows(&FlowFilter::default()).is_empty());
+    handle.delete(delete("s1", "old")).await.unwrap();
+    assert!(handle.resources(Kind::Flow, &[]).is_empty());
     running.stop().await;
 }
 

@@ -78,20 +78,27 @@ impl Foreign {
     }
 }
 
+/// The entries that a flow of `s1` became.
+fn made(lab: &Lab, name: &str) -> Vec<TableEntry> {
+    let place = weft_controller::resource::Place::flow("s1", name);
+    let program = &lab.handle.resource(&place).unwrap().program;
+    program.entries.clone()
+}
+
 async fn declare(lab: &Lab) -> Vec<TableEntry> {
     let mut entries = Vec::new();
     for (name, address) in [("a", "10.0.0.1"), ("b", "10.0.0.2"), ("c", "10.0.0.3")] {
         let flow = json!({ "priority": 5, "match": { "ipv4_dst": address }, "actions": ["drop"] });
         let path = format!("/v1/switches/s1/flows/{name}");
         lab.put_with(&path, &WAIT, flow).await.is(201);
-        entries.extend(lab.handle.flow("s1", name).unwrap().entries);
+        entries.extend(made(&lab, name));
     }
     entries
 }
 
 /// One flow's entry goes, one gets another action, and one comes that nobody here asked for.
 async fn meddle(lab: &Lab, foreign: &mut Foreign, entries: &[TableEntry]) {
-    let mut other = lab.handle.flow("s1", "b").unwrap().entries.remove(0);
+    let mut other = made(&lab, "b").remove(0);
     let schema = lab.handle.pipeline("s1").unwrap();
     let flood = schema.actions().find(|action| {
         weft_proto::schema::annotations::get(&action.annotations, "weft_flow")

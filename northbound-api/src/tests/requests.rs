@@ -130,7 +130,7 @@ async fn bodies_that_cannot_be_read_are_problems() {
     );
     assert!(
         lab.handle
-            .flows(&weft_controller::handle::FlowFilter::default())
+            .resources(weft_controller::resource::Kind::Flow, &[])
             .is_empty()
     );
 }

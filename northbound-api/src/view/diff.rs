@@ -134,18 +134,18 @@ impl Place {
             let (entry, group) = words(held, names);
             Held { entry, group }
         });
-        let is_entry = finding.name.as_ref().is_some_and(|name| name.contains('/'));
+        let place = finding.place;
         Self {
             entry,
             group,
             held,
-            owner: match finding.owner.map(|tag| tag.owner) {
-                Some(Owner::Fabric) => "fabric",
-                Some(Owner::Flow) if is_entry => "entry",
-                Some(Owner::Flow) => "flow",
-                None => "foreign",
+            owner: match (finding.owner.map(|tag| tag.owner), &place) {
+                (Some(Owner::Fabric), _) => "fabric",
+                (Some(Owner::Flow), Some(place)) => place.kind.noun(),
+                (Some(Owner::Flow), None) => "flow",
+                (None, _) => "foreign",
             },
-            name: finding.name,
+            name: place.map(|place| place.local().to_owned()),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A flow as it is answered: the normal form, the entries it became, and its status.
+//! What switches hold for a resource, in words; and what flows and flow sets look like.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,72 +12,8 @@ use utoipa::openapi::{RefOr, Schema as OpenApiSchema};
 use utoipa::{PartialSchema, ToSchema};
 use weft_controller::flow::text::{Form, Pattern, Ports, print};
 use weft_controller::handle::{self, Handle, HandleError};
-use weft_controller::quantity::TimeSpan;
-use weft_controller::status::{self, FlowView, Phase};
 use weft_proto::schema::Schema;
 use weft_proto::vocab::{self, ActionCall, MulticastGroup, PortNo, TableAction, TableEntry};
-
-use super::Condition;
-use crate::list::Item;
-
-/// A flow with everything that is known of it.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Flow {
-    /// Its name on its switch.
-    name: String,
-    /// Its switch.
-    switch: String,
-    /// Larger wins.
-    priority: u16,
-    /// Match fields, inferred prerequisites included.
-    r#match: BTreeMap<String, Value>,
-    /// What happens, in the order in which it happens.
-    actions: Vec<Value>,
-    /// `0s` is never.
-    #[schema(value_type = String)]
-    idle_timeout: TimeSpan,
-    /// The user's own words.
-    labels: BTreeMap<String, String>,
-    /// Who made it.
-    owner: String,
-    /// The flow set that it is part of, through which alone it is changed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    flow_set: Option<String>,
-    /// The table entries that it became.
-    entries: Vec<Entry>,
-    /// The groups that the entries refer to.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    groups: Vec<Group>,
-    /// How far it has come.
-    status: FlowStatus,
-    /// What the write would change; of a dry run only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    diff: Option<Diff>,
-}
-
-/// How far a flow has come.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct FlowStatus {
-    /// `accepted`: stored; `programmed`: being written; `realized`: the switch forwards by it; `rejected`.
-    #[schema(value_type = String)]
-    phase: Phase,
-    /// The revision that declared it.
-    desired_revision: String,
-    /// The revision that its switch has reached.
-    observed_revision: String,
-    /// Facts that matter for it.
-    conditions: Vec<Condition>,
-    /// What is no mistake and should still be known.
-    warnings: Vec<String>,
-    /// Packets (wire segments) that matched.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    packets: Option<u64>,
-    /// Bytes that matched, from destination MAC to payload.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bytes: Option<u64>,
-}
 
 /// A table entry in words.
 #[derive(Debug, Serialize, ToSchema)]
@@ -230,60 +166,6 @@ impl Names {
             id: group.id.0,
             ports: ports.collect(),
         }
-    }
-}
-
-impl Flow {
-    /// Members of an answer that the server makes; a client may send them back unread.
-    pub(crate) const READ_ONLY: [&str; 6] =
-        ["owner", "flowSet", "entries", "groups", "status", "diff"];
-
-    pub(crate) fn new(view: FlowView, names: &Names) -> Self {
-        let entries = view.entries.into_iter();
-        Self {
-            name: view.name,
-            switch: view.switch,
-            priority: view.spec.priority,
-            r#match: view.spec.r#match,
-            actions: view.spec.actions,
-            idle_timeout: view.spec.idle_timeout,
-            labels: view.spec.labels,
-            owner: view.owner,
-            flow_set: view.set,
-            entries: entries.filter_map(|entry| names.entry(entry)).collect(),
-            groups: view.groups.iter().map(|group| names.group(group)).collect(),
-            status: FlowStatus::from(view.status),
-            diff: None,
-        }
-    }
-
-    pub(crate) fn with_diff(mut self, diff: Option<Diff>) -> Self {
-        self.diff = diff;
-        self
-    }
-}
-
-impl From<status::FlowStatus> for FlowStatus {
-    fn from(status: status::FlowStatus) -> Self {
-        Self {
-            phase: status.phase,
-            desired_revision: status.desired_revision.to_string(),
-            observed_revision: status.observed_revision.to_string(),
-            conditions: status.conditions.into_iter().map(Condition::from).collect(),
-            warnings: status.warnings,
-            packets: status.counters.map(|counters| counters.packets),
-            bytes: status.counters.map(|counters| counters.bytes),
-        }
-    }
-}
-
-impl Item for Flow {
-    fn key(&self) -> String {
-        format!("{}/{}", self.switch, self.name)
-    }
-
-    fn labels(&self) -> Option<&BTreeMap<String, String>> {
-        Some(&self.labels)
     }
 }
 

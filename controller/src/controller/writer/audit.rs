@@ -1,12 +1,16 @@
 //! What a switch must hold, compiled anew for whoever wants to compare.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use weft_proto::vocab::EntryKey;
 
 use super::Writer;
 use crate::audit::Wanted;
 use crate::compile::Fabric;
-use crate::handle::{HandleError, full_name};
-use crate::reconcile::{Reconciler, flow_metadata};
+use crate::handle::HandleError;
+use crate::reconcile::{Reconciler, program_metadata};
+use crate::resource::Place;
 
 impl Writer {
     /// Compiles one switch from everything that is declared and observed.
@@ -28,21 +32,45 @@ impl Writer {
             })?;
         let mut core = Reconciler::new(switch);
         core.set_fabric(fabric);
-        let mut names = BTreeMap::new();
+        let mut places = BTreeMap::new();
         let state = self.shared.read();
-        for (name, flow) in state.flows.get(switch).into_iter().flatten() {
-            core.set_flow(name, Some(flow.compiled.clone()));
-            names.insert(flow_metadata(switch, name), name.clone());
-        }
-        for ((table, name), raw) in state.entries.get(switch).into_iter().flatten() {
-            let full = full_name(table, name);
-            core.set_flow(&full, Some(raw.compiled.clone()));
-            names.insert(flow_metadata(switch, &full), full);
+        for (place, resource) in state.resources.on_switch(switch) {
+            let local = place.local();
+            core.set_program(local, Some(Arc::clone(&resource.program)));
+            places.insert(program_metadata(switch, local), place.clone());
         }
         Ok(Wanted {
             revision: state.revision,
             state: core.into_desired(),
-            names,
+            places,
         })
+    }
+
+    /// Refuses a place that the fabric has.
+    pub(super) fn check_fabric(&self, switch: &str, key: &EntryKey) -> Result<(), HandleError> {
+        let none = BTreeSet::new();
+        let down = self.compiled.as_ref().unwrap_or(&none);
+        let fabric = Fabric::new(&self.model, down, &self.common.schema).ok();
+        let wanted = fabric.and_then(|fabric| fabric.switch(switch));
+        if wanted.is_some_and(|wanted| wanted.entries.contains_key(key)) {
+            return Err(HandleError::Conflict {
+                detail: format!("the fabric has an entry of {switch} with this match"),
+                with: "fabric".to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Refuses tables whose entries nobody can change.
+    pub(super) fn check_table(&self, place: &Place) -> Result<(), HandleError> {
+        let schema = &self.common.schema;
+        let table = place.table().and_then(|table| schema.table_by_name(table));
+        match table.filter(|table| table.is_const) {
+            None => Ok(()),
+            Some(table) => Err(HandleError::Conflict {
+                detail: format!("the entries of table {} are constant", table.name),
+                with: table.name.clone(),
+            }),
+        }
     }
 }
