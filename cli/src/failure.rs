@@ -76,6 +76,7 @@ impl From<weft_lab::runtime_dir::RuntimeDirError> for Failure {
             {
                 NO_PERMISSION
             }
+            RuntimeDirError::Foreign(_) => NO_PERMISSION,
             RuntimeDirError::Io { .. } => SOFTWARE,
         };
         Self::new(code, error)
@@ -109,12 +110,17 @@ impl From<weft_lab::up::UpError> for Failure {
     fn from(error: weft_lab::up::UpError) -> Self {
         use weft_lab::up::UpError;
         match error {
-            UpError::NotRoot => Self::new(NO_PERMISSION, error),
             UpError::RuntimeDir(error) => error.into(),
             UpError::Spawn(_) | UpError::Failed(_) | UpError::Ended | UpError::Timeout => {
                 Self::new(SOFTWARE, error)
             }
         }
+    }
+}
+
+impl From<weft_lab::user_namespace::UserNamespaceError> for Failure {
+    fn from(error: weft_lab::user_namespace::UserNamespaceError) -> Self {
+        Self::new(NO_PERMISSION, error)
     }
 }
 

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
+use weft_lab::user_namespace;
 
 use crate::args::{Cli, Command};
 use crate::failure::{Failure, SOFTWARE, USAGE};
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
     if let Command::Doctor(args) = &cli.command {
         return commands::doctor::run(&cli.global, args);
     }
-    match run(&cli) {
+    match become_root(&cli).and_then(|()| run(&cli)) {
         Ok(code) => code,
         Err(failure) => {
             output::say(&failure);
@@ -58,6 +59,17 @@ fn init_tracing(cli: &Cli) {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
+}
+
+/// Whoever makes namespaces or enters them has to be root, in a user namespace where nothing else is possible; before
+/// there is a second thread.
+fn become_root(cli: &Cli) -> Result<(), Failure> {
+    match &cli.command {
+        Command::Up(_) | Command::Test(_) => user_namespace::enter_new()?,
+        Command::Exec(_) => user_namespace::join(&target::lab(&cli.global)?)?,
+        _ => {}
+    }
+    Ok(())
 }
 
 fn run(cli: &Cli) -> Result<ExitCode, Failure> {

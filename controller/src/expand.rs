@@ -12,9 +12,9 @@ mod wire;
 
 use std::collections::BTreeMap;
 
-use crate::model::{FabricMode, Host, HostKind, Model, PortKind, Switch};
+use crate::model::{FabricMode, Host, HostKind, Model, Peer, PortKind, Switch};
 use crate::names;
-use crate::problem::{Code, FieldError};
+use crate::problem::{Code, FieldError, pointer_to};
 use crate::spec::{Document, FabricSpec, NodeKind, PortKindSpec};
 
 use self::nodes::NodeDecl;
@@ -59,6 +59,7 @@ pub fn expand(document: &Document) -> Result<Model, Vec<FieldError>> {
         ..Model::default()
     };
     build(&mut model, &nodes, wiring);
+    layers(&model, &nodes, &mut errors);
     address::assign(&mut model, &nodes, &mut errors);
     check::tests(document, &model, &mut errors);
     let impaired: Vec<&str> = model
@@ -78,6 +79,46 @@ pub fn expand(document: &Document) -> Result<Model, Vec<FieldError>> {
         Ok(model)
     } else {
         Err(errors)
+    }
+}
+
+/// Where nobody routes, a host without Ethernet cannot share its switch with Ethernet ports: a packet without addresses
+/// of layer 2 fits none of them.
+fn layers(model: &Model, nodes: &[NodeDecl], errors: &mut Vec<FieldError>) {
+    if model.fabric == FabricMode::Auto {
+        return;
+    }
+    for node in nodes {
+        let Some(host) = model.hosts.get(&node.name) else {
+            continue;
+        };
+        let bare = (host.interfaces.iter()).find(|interface| !interface.port_kind.is_l2());
+        let Some(attachment) = bare.map(|interface| &interface.attachment) else {
+            continue;
+        };
+        let ports = (model.switches.get(&attachment.switch)).map(|switch| switch.ports.values());
+        let other = ports.into_iter().flatten().find(|port| match &port.peer {
+            Peer::Switch { .. } => true,
+            Peer::Host { host, interface } => {
+                let mut interfaces = model
+                    .hosts
+                    .get(host)
+                    .into_iter()
+                    .flat_map(|h| &h.interfaces);
+                interfaces.any(|known| known.name == *interface && known.port_kind.is_l2())
+            }
+        });
+        if let Some(other) = other {
+            let detail = format!(
+                "`{}` has no Ethernet (`port: tun`), port {} of `{}` has, and with `fabric: none` nothing routes between them",
+                node.name, other.name, attachment.switch
+            );
+            errors.push(FieldError::new(
+                pointer_to(&node.pointer, "port"),
+                Code::Conflict,
+                detail,
+            ));
+        }
     }
 }
 

@@ -172,7 +172,8 @@ pub enum HostKind {
 pub struct Interface {
     /// Its name, as the host sees it, at most 15 bytes.
     pub name: String,
-    /// Its address, locally administered, derived from lab, node and interface.
+    /// Its address, locally administered, derived from lab, node and interface. Where there is no Ethernet, the fabric
+    /// alone knows it.
     pub mac: MacAddr,
     /// Its addresses with the prefix length of their subnet.
     pub addresses: Vec<IpNet>,
@@ -200,13 +201,22 @@ pub struct Attachment {
 /// The device that joins a host's interface to a switch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PortKind {
-    /// A TAP device: Ethernet frames.
+    /// Whatever carries Ethernet frames here: a TAP device, else a veth pair.
     #[default]
+    Any,
+    /// A TAP device: Ethernet frames.
     Tap,
     /// A TUN device: IP packets.
     Tun,
     /// A veth pair with a packet socket.
     Veth,
+}
+
+impl PortKind {
+    /// Whether its packets have an Ethernet header.
+    pub fn is_l2(self) -> bool {
+        self != Self::Tun
+    }
 }
 
 /// A small built-in server in a host.

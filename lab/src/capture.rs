@@ -8,13 +8,13 @@ use std::path::Path;
 
 use bytes::Bytes;
 use tonic::Streaming;
-use weft_controller::model::Model;
+use weft_controller::model::{Endpoint, Link, Model};
 use weft_controller::southbound;
 use weft_proto::node::v1 as node;
 use weft_proto::node::v1::node_client::NodeClient;
 
 use crate::exec::similar;
-use crate::pcapng::Direction;
+use crate::pcapng::{Direction, LinkType};
 use crate::plan::{Plan, PlanError};
 use crate::runtime_dir::{LabDir, RuntimeDirError, read_json};
 
@@ -74,6 +74,8 @@ pub struct Place {
     /// The link.
     pub link: String,
     endpoint: node::Endpoint,
+    /// What its frames begin with.
+    pub link_type: LinkType,
     /// Whether it is the host's end.
     is_host: bool,
 }
@@ -141,6 +143,7 @@ impl Place {
                 name: end.to_string(),
                 link: link.name.clone(),
                 endpoint,
+                link_type: link_type(model, link),
                 is_host,
             })
         });
@@ -149,6 +152,23 @@ impl Place {
             interface: interface.unwrap_or_default().to_owned(),
             all: ends.iter().map(|(end, _)| end.interface.clone()).collect(),
         })
+    }
+}
+
+/// What frames of a link begin with: on one to a host at a layer-3 port with IP.
+fn link_type(model: &Model, link: &Link) -> LinkType {
+    let is_l2 = |end: &Endpoint| {
+        let mut interfaces = model
+            .hosts
+            .get(&end.node)
+            .into_iter()
+            .flat_map(|h| &h.interfaces);
+        let found = interfaces.find(|interface| interface.name == end.interface);
+        found.is_none_or(|interface| interface.port_kind.is_l2())
+    };
+    match is_l2(&link.a) && is_l2(&link.b) {
+        true => LinkType::Ethernet,
+        false => LinkType::Raw,
     }
 }
 

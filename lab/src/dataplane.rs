@@ -21,10 +21,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use weft_controller::model::{Model, Peer};
+use weft_controller::model::{Model, Peer, PortKind};
 use weft_switch::host::{Config, Endpoint, HostError, LinkSpec, PortSpec, SwitchHost, SwitchSpec};
+use weft_switch::ports::Medium;
 
 use crate::control::Control;
+use crate::host::ports::PortMaker;
 use crate::host::{BuiltHost, HostBuildError, build_all};
 use crate::info::LabInfo;
 use crate::plan::{Plan, PlanError};
@@ -49,6 +51,11 @@ const RUNTIME_THREADS: usize = 2;
     rename_all_fields = "camelCase"
 )]
 pub enum Event {
+    /// Something that the user should know, and that stops nothing.
+    Notice {
+        /// What.
+        message: String,
+    },
     /// Hosts and switches exist; the controller may still be busy.
     Built {
         /// How long it took.
@@ -428,20 +435,27 @@ impl Built {
 
 fn build(model: &Model) -> Result<Built, DataplaneError> {
     let switches = SwitchHost::start(config(model))?;
-    let mut hosts = build_all(model.hosts.values(), model.offloads)?;
+    let ports = PortMaker::new(model.offloads);
+    let mut interfaces = model.hosts.values().flat_map(|host| &host.interfaces);
+    if interfaces.any(|interface| interface.port_kind == PortKind::Any)
+        && let Some(message) = ports.notice()
+    {
+        emit(&Event::Notice { message });
+    }
+    let mut hosts = build_all(model.hosts.values(), &ports)?;
     let mut responders = Vec::new();
-    let mut taps = Vec::with_capacity(hosts.len());
+    let mut devices = Vec::with_capacity(hosts.len());
     for host in &mut hosts {
-        taps.extend(host.devices.drain(..).map(|(attachment, tap)| {
+        devices.extend(host.devices.drain(..).map(|(attachment, device)| {
             let at = Endpoint {
                 device: model.switches[&attachment.switch].device_id,
                 port: attachment.port,
             };
-            (at, tap)
+            (at, device)
         }));
         responders.append(&mut host.responders);
     }
-    switches.attach_taps(taps)?;
+    switches.attach_devices(devices)?;
     Ok(Built {
         switches,
         hosts,
@@ -463,6 +477,7 @@ fn config(model: &Model) -> Config {
                     number: *number,
                     name: port.name.clone(),
                     mtu: port.mtu,
+                    medium: medium(model, &port.peer),
                 })
                 .collect(),
         })
@@ -473,6 +488,23 @@ fn config(model: &Model) -> Config {
         workers: usize::from(model.workers),
         spin: model.spin,
         boot_id: String::new(),
+    }
+}
+
+/// What packets at a port begin with.
+fn medium(model: &Model, peer: &Peer) -> Medium {
+    let Peer::Host { host, interface } = peer else {
+        return Medium::L2;
+    };
+    let mut interfaces = model
+        .hosts
+        .get(host)
+        .into_iter()
+        .flat_map(|host| &host.interfaces);
+    let found = interfaces.find(|known| known.name == *interface);
+    match found.is_none_or(|interface| interface.port_kind.is_l2()) {
+        true => Medium::L2,
+        false => Medium::L3,
     }
 }
 

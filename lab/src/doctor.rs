@@ -13,7 +13,8 @@ use nix::unistd::{getegid, geteuid};
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, Socket, Type};
 use weft_proto::vocab::MacAddr;
-use weft_switch::port::tap::{self, TapConfig};
+use weft_switch::port::tuntap::{self, TuntapConfig};
+use weft_switch::ports::Medium;
 
 use crate::dataplane::chain;
 use crate::netlink;
@@ -250,14 +251,15 @@ fn tun_device() -> Result<String, Trouble> {
 fn tap_device() -> Result<String, Trouble> {
     tun_device()?;
     enter_namespace()?;
-    let config = TapConfig {
+    let config = TuntapConfig {
         name: "weft0".to_owned(),
+        medium: Medium::L2,
         mac: MacAddr([2, 0, 0, 0, 0, 1]),
         mtu: 1500,
         offloads: true,
         up: true,
     };
-    match tap::create(&config) {
+    match tuntap::create(&config) {
         Ok(_) => Ok("with virtio-net header and offloads".to_owned()),
         Err(error) => Err(Trouble::new(
             "make a TAP device with virtio-net header and offloads",

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::info::LabInfo;
 use crate::netns::Netns;
-use crate::runtime_dir::{LabDir, RuntimeDirError, read_json};
+use crate::runtime_dir::{BASE_VARIABLE, LabDir, RuntimeDirError, read_json, to_be_told};
 
 /// Signals that are passed on to the program. Those that a terminal sends reach it anyway.
 const PASSED: [Signal; 6] = [
@@ -139,6 +139,9 @@ pub async fn exec(dir: &LabDir, host: &str, program: &[OsString]) -> Result<Exit
     let mut ended = signal(SignalKind::child()).map_err(failed)?;
     let mut command = Command::new(name);
     command.args(arguments);
+    if let Some(base) = to_be_told() {
+        command.env(BASE_VARIABLE, base);
+    }
     let mut child = namespaces.spawn(command)?;
     loop {
         // The child's id is its own as long as it has not been waited for, which happens only here.

@@ -6,18 +6,20 @@
 
 use std::fs;
 use std::io;
-use std::net::IpAddr;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use weft_controller::model::{Attachment, Host, HostKind, Interface, PortKind};
-use weft_switch::port::TapPort;
-use weft_switch::port::tap::{self, TapConfig, TapError};
+use weft_controller::model::{Attachment, Host, HostKind, Interface};
+use weft_switch::port::Device;
 
-use crate::netlink::{self, InterfaceConfig, NetlinkError};
+use crate::netlink::{self, DefaultRoute, InterfaceConfig, NetlinkError};
 use crate::netns::Netns;
 use crate::responders::{Family, ListenError, Responder};
+
+pub mod ports;
+
+use self::ports::{PortError, PortMaker};
 
 const BUILDERS: usize = 2;
 
@@ -29,7 +31,7 @@ pub struct BuiltHost {
     /// Its namespace.
     pub netns: Netns,
     /// Its devices and where each is to be attached.
-    pub devices: Vec<(Attachment, TapPort)>,
+    pub devices: Vec<(Attachment, Device)>,
     /// Its responders, listening but not yet answering.
     pub responders: Vec<Responder>,
 }
@@ -54,11 +56,7 @@ enum Cause {
         source: io::Error,
     },
     #[error(transparent)]
-    Device(#[from] TapError),
-    #[error("interface {0} asks for a {1} device, which is not supported yet")]
-    PortKind(String, &'static str),
-    #[error("interface {0} has an MTU of {1}; at most 65535 is possible")]
-    Mtu(String, u32),
+    Port(#[from] PortError),
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
     #[error(transparent)]
@@ -73,14 +71,14 @@ enum Cause {
 /// The first failure; what was built is gone then.
 pub fn build_all<'a>(
     hosts: impl IntoIterator<Item = &'a Host>,
-    offloads: bool,
+    ports: &PortMaker,
 ) -> Result<Vec<BuiltHost>, HostBuildError> {
     let hosts: Vec<&Host> = hosts.into_iter().collect();
     let next = AtomicUsize::new(0);
     let built = Mutex::new(Vec::with_capacity(hosts.len()));
     let work = || {
         while let Some((index, host)) = take(&next, &hosts) {
-            let result = build(host, offloads);
+            let result = build(host, ports);
             if result.is_err() {
                 // The others need not begin what will be thrown away.
                 next.store(hosts.len(), Ordering::Relaxed);
@@ -122,14 +120,14 @@ fn take<'a>(next: &AtomicUsize, hosts: &[&'a Host]) -> Option<(usize, &'a Host)>
 }
 
 /// Builds one host; the calling thread ends up in its namespace.
-fn build(host: &Host, offloads: bool) -> Result<BuiltHost, HostBuildError> {
-    build_inner(host, offloads).map_err(|cause| HostBuildError {
+fn build(host: &Host, ports: &PortMaker) -> Result<BuiltHost, HostBuildError> {
+    build_inner(host, ports).map_err(|cause| HostBuildError {
         host: host.name.clone(),
         cause: Box::new(cause),
     })
 }
 
-fn build_inner(host: &Host, offloads: bool) -> Result<BuiltHost, Cause> {
+fn build_inner(host: &Host, ports: &PortMaker) -> Result<BuiltHost, Cause> {
     let netns = Netns::enter_new().map_err(Cause::Namespace)?;
     let has_v6 = host
         .interfaces
@@ -139,7 +137,7 @@ fn build_inner(host: &Host, offloads: bool) -> Result<BuiltHost, Cause> {
     quieten(host.kind, has_v6)?;
     let mut devices = Vec::with_capacity(host.interfaces.len());
     for interface in &host.interfaces {
-        devices.push((interface.attachment.clone(), device(interface, offloads)?));
+        devices.push((interface.attachment.clone(), ports.make(interface)?));
     }
     netlink::configure(&configs(host))?;
     let family = if has_v6 { Family::Dual } else { Family::V4 };
@@ -156,43 +154,42 @@ fn build_inner(host: &Host, offloads: bool) -> Result<BuiltHost, Cause> {
     })
 }
 
-fn device(interface: &Interface, offloads: bool) -> Result<TapPort, Cause> {
-    match interface.port_kind {
-        PortKind::Tap => {}
-        PortKind::Tun => return Err(Cause::PortKind(interface.name.clone(), "tun")),
-        PortKind::Veth => return Err(Cause::PortKind(interface.name.clone(), "veth")),
-    }
-    let mtu = u16::try_from(interface.mtu)
-        .map_err(|_| Cause::Mtu(interface.name.clone(), interface.mtu))?;
-    Ok(tap::create(&TapConfig {
-        name: interface.name.clone(),
-        mac: interface.mac,
-        mtu,
-        offloads,
-        up: false,
-    })?)
-}
-
-/// What netlink sets: the first gateway of each IP version is the default route.
+/// What netlink sets. The first gateway of each IP version is the default route; where there is none, and for hosts
+/// whose gateway is behind a layer-3 interface, which has no neighbours to ask, the route names the interface alone.
 fn configs(host: &Host) -> Vec<InterfaceConfig> {
-    let mut routed = [false; 2];
-    host.interfaces
+    let mut configs: Vec<InterfaceConfig> = host
+        .interfaces
         .iter()
         .map(|interface| InterfaceConfig {
             name: interface.name.clone(),
-            mac: interface.mac,
+            mac: Some(interface.mac).filter(|_| interface.port_kind.is_l2()),
             mtu: interface.mtu,
             addresses: interface.addresses.clone(),
-            gateways: interface
-                .gateways
-                .iter()
-                .copied()
-                .filter(|gateway| {
-                    !std::mem::replace(&mut routed[usize::from(IpAddr::is_ipv6(gateway))], true)
-                })
-                .collect(),
+            routes: Vec::new(),
         })
-        .collect()
+        .collect();
+    for is_v4 in [true, false] {
+        let gateway = |interface: &Interface| {
+            let mut gateways = interface.gateways.iter().copied();
+            gateways.find(|gateway| gateway.is_ipv4() == is_v4)
+        };
+        let speaks = |interface: &Interface| {
+            let mut addresses = interface.addresses.iter();
+            addresses.any(|net| net.addr().is_ipv4() == is_v4)
+        };
+        let is_bare = |interface: &Interface| !interface.port_kind.is_l2() && speaks(interface);
+        let mut interfaces = host.interfaces.iter();
+        let chosen = (interfaces.position(|interface| gateway(interface).is_some()))
+            .or_else(|| host.interfaces.iter().position(is_bare));
+        let Some(index) = chosen else { continue };
+        let interface = &host.interfaces[index];
+        configs[index].routes.push(match gateway(interface) {
+            Some(gateway) if interface.port_kind.is_l2() => DefaultRoute::Via(gateway),
+            _ if is_v4 => DefaultRoute::Device4,
+            _ => DefaultRoute::Device6,
+        });
+    }
+    configs
 }
 
 /// Settings of the namespace, before it has devices: no chatter that nobody asked for, and forwarding in routers.
@@ -265,7 +262,7 @@ mod tests {
         let declared = hosts(
             "name: t\ntopology:\n  nodes:\n    s1: { kind: switch }\n    a: { kind: host, ip: 10.1.0.1/24, gateway: 10.1.0.254, mtu: 1400 }\n    b: { kind: host, ip: 10.2.0.1/24 }\n",
         );
-        let built = build_all(&declared, true).unwrap();
+        let built = build_all(&declared, &PortMaker::new(true)).unwrap();
         assert_eq!(built.len(), 2);
         let (a, interface) = (&built[0], &declared[0].interfaces[0]);
         let sys = |name: &str| see(a, &format!("cat /sys/class/net/{}/{name}", interface.name));
@@ -295,7 +292,7 @@ mod tests {
         );
         let again = declared[3].listen.clone();
         declared[3].listen.extend(again);
-        let error = build_all(&declared, true).unwrap_err();
+        let error = build_all(&declared, &PortMaker::new(true)).unwrap_err();
         assert_eq!(error.to_string(), "cannot build host h4");
         assert!(crate::dataplane::chain(&error).contains("cannot listen on port 80"));
     }

@@ -32,3 +32,4 @@ pub mod served;
 pub mod supervisor;
 pub mod test;
 pub mod up;
+pub mod user_namespace;

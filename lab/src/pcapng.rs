@@ -12,8 +12,6 @@ const INTERFACE: u32 = 1;
 const STATISTICS: u32 = 5;
 const PACKET: u32 = 6;
 const BYTE_ORDER: u32 = 0x1a2b_3c4d;
-/// `LINKTYPE_ETHERNET`.
-const ETHERNET: u16 = 1;
 /// Timestamps count nanoseconds: ten to the power of minus this.
 const NANOSECONDS: u8 = 9;
 
@@ -35,6 +33,15 @@ pub enum Direction {
     Outbound,
 }
 
+/// What the frames of a capture begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkType {
+    /// `LINKTYPE_ETHERNET`: an Ethernet header.
+    Ethernet = 1,
+    /// `LINKTYPE_RAW`: an IP header.
+    Raw = 101,
+}
+
 /// The interface of a capture.
 #[derive(Clone, Copy, Debug)]
 pub struct Interface<'a> {
@@ -42,6 +49,8 @@ pub struct Interface<'a> {
     pub name: &'a str,
     /// What it is.
     pub description: &'a str,
+    /// What its frames begin with.
+    pub link_type: LinkType,
 }
 
 /// A frame of a capture.
@@ -51,7 +60,7 @@ pub struct Frame<'a> {
     pub time_ns: u64,
     /// Which way it travelled.
     pub direction: Direction,
-    /// All its bytes, from the destination MAC on.
+    /// All its bytes, from what the interface's link type says.
     pub bytes: &'a [u8],
 }
 
@@ -79,7 +88,9 @@ impl<W: Write> Writer<W> {
         let application = concat!("weft ", env!("CARGO_PKG_VERSION"));
         writer.option(SECTION_APPLICATION, application.as_bytes());
         writer.end_block(SECTION_HEADER)?;
-        writer.block.extend(ETHERNET.to_le_bytes());
+        writer
+            .block
+            .extend((interface.link_type as u16).to_le_bytes());
         // Reserved, and no limit to the bytes of a frame.
         writer.block.extend([0; 2 + 4]);
         writer.option(INTERFACE_NAME, interface.name.as_bytes());

@@ -12,6 +12,7 @@ use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -40,6 +41,9 @@ pub enum RuntimeDirError {
     /// Another data plane holds the lock.
     #[error("lab `{0}` is running already; `weft down {0}` takes it down")]
     Running(String),
+    /// The directory of all labs is not the user's own, or others may write there.
+    #[error("{} belongs to somebody else, or others may write there; {BASE_VARIABLE} names another", .0.display())]
+    Foreign(PathBuf),
     /// The file system refused.
     #[error("cannot {what} {}", path.display())]
     Io {
@@ -63,17 +67,65 @@ fn failed<'a>(
     }
 }
 
-/// The directory that holds the runtime directories of all labs of this user.
+/// The directory that holds the runtime directories of all labs of this user. It stays what it was when it was first asked
+/// for, since in a user namespace everybody is root.
 pub fn base() -> PathBuf {
-    if let Some(path) = std::env::var_os(BASE_VARIABLE).filter(|path| !path.is_empty()) {
-        return PathBuf::from(path);
+    static BASE: OnceLock<PathBuf> = OnceLock::new();
+    BASE.get_or_init(find_base).clone()
+}
+
+fn find_base() -> PathBuf {
+    if let Some(path) = declared_base() {
+        return path;
     }
-    if nix::unistd::geteuid().is_root() {
+    let user = nix::unistd::geteuid();
+    if user.is_root() {
         return PathBuf::from("/run/weft");
     }
     match std::env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty()) {
         Some(path) => PathBuf::from(path).join("weft"),
-        None => std::env::temp_dir().join(format!("weft-{}", nix::unistd::geteuid())),
+        None => std::env::temp_dir().join(format!("weft-{user}")),
+    }
+}
+
+fn declared_base() -> Option<PathBuf> {
+    let path = std::env::var_os(BASE_VARIABLE).filter(|path| !path.is_empty());
+    path.map(PathBuf::from)
+}
+
+/// What processes that are started here must be told by [`BASE_VARIABLE`], because they would find another [`base`].
+pub fn to_be_told() -> Option<PathBuf> {
+    Some(base()).filter(|base| *base != find_base())
+}
+
+/// Makes the [`base`], for its user alone unless that is root, or sees that it belongs to the user: in a folder where
+/// everybody may write, somebody else may have made it.
+///
+/// # Errors
+/// [`RuntimeDirError::Foreign`], [`RuntimeDirError::Io`].
+pub fn make_base() -> Result<(), RuntimeDirError> {
+    let base = base();
+    let mode = if base.starts_with("/run/weft") {
+        0o755
+    } else {
+        0o700
+    };
+    let mut make = DirBuilder::new();
+    make.recursive(true).mode(mode);
+    make.create(&base).map_err(failed("make", &base))?;
+    check_base(&base)
+}
+
+/// Refuses a base of somebody else, unless the user has named it.
+fn check_base(base: &Path) -> Result<(), RuntimeDirError> {
+    if declared_base().is_some() {
+        return Ok(());
+    }
+    let facts = fs::symlink_metadata(base).map_err(failed("read", base))?;
+    let is_own = facts.is_dir() && facts.uid() == nix::unistd::geteuid().as_raw();
+    match is_own && facts.mode() & 0o022 == 0 {
+        true => Ok(()),
+        false => Err(RuntimeDirError::Foreign(base.to_owned())),
     }
 }
 
@@ -436,6 +488,7 @@ pub fn running() -> Result<Vec<LabDir>, RuntimeDirError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(failed("read", &base)(error)),
     };
+    check_base(&base)?;
     let mut labs = Vec::new();
     for entry in entries {
         let entry = entry.map_err(failed("read", &base))?;

@@ -13,7 +13,7 @@ use crate::control::ControlClient;
 use crate::dataplane::{Event, RELEASE};
 use crate::plan::Plan;
 use crate::process::spawn_in_pid_namespace;
-use crate::runtime_dir::{LabDir, RuntimeDirError};
+use crate::runtime_dir::{self, BASE_VARIABLE, LabDir, RuntimeDirError};
 
 /// The longest that a lab may take to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(120);
@@ -25,9 +25,6 @@ const ASK_WITHIN: Duration = Duration::from_secs(2);
 /// Why a lab does not come up.
 #[derive(Debug, thiserror::Error)]
 pub enum UpError {
-    /// The caller may not make namespaces.
-    #[error("`weft up` needs root: it makes network namespaces and devices")]
-    NotRoot,
     /// The runtime directory cannot be used.
     #[error(transparent)]
     RuntimeDir(#[from] RuntimeDirError),
@@ -62,9 +59,7 @@ pub struct Lab {
 /// # Errors
 /// [`UpError`]; nothing is left then.
 pub fn up(plan: &Plan, mut tell: impl FnMut(&Event)) -> Result<Lab, UpError> {
-    if !nix::unistd::geteuid().is_root() {
-        return Err(UpError::NotRoot);
-    }
+    runtime_dir::make_base()?;
     let dir = LabDir::new(&plan.name)?;
     if dir.is_running()? {
         return Err(RuntimeDirError::Running(plan.name.clone()).into());
@@ -74,6 +69,9 @@ pub fn up(plan: &Plan, mut tell: impl FnMut(&Event)) -> Result<Lab, UpError> {
         .arg("dataplane")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped());
+    if let Some(base) = runtime_dir::to_be_told() {
+        command.env(BASE_VARIABLE, base);
+    }
     let mut child = spawn_in_pid_namespace(command).map_err(UpError::Spawn)?;
     let mut line = serde_json::to_vec(plan)
         .map_err(io::Error::other)
@@ -103,7 +101,7 @@ pub fn up(plan: &Plan, mut tell: impl FnMut(&Event)) -> Result<Lab, UpError> {
             })?;
         tell(&event);
         match event {
-            Event::Built { .. } => {}
+            Event::Notice { .. } | Event::Built { .. } => {}
             Event::Ready { api, elapsed_ms } => {
                 lab.api = api;
                 lab.elapsed = Duration::from_millis(elapsed_ms);

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use crate::datapath::Nanos;
 use crate::host::Endpoint;
 use crate::packet::{HEAD_SIZE, Packet, Pool, TAIL_SIZE};
+use crate::ports::Medium;
 use crate::recorder::FlowKey;
 use crate::segment;
 
@@ -63,6 +64,7 @@ pub(crate) struct Captured {
 #[derive(Debug)]
 pub(crate) struct Capture {
     at: Endpoint,
+    medium: Medium,
     filter: CaptureFilter,
     ring: Mutex<Ring>,
     filled: Notify,
@@ -87,9 +89,10 @@ pub(crate) struct Taken {
 
 impl Capture {
     /// Watches a port.
-    pub(crate) fn new(at: Endpoint, filter: CaptureFilter) -> Self {
+    pub(crate) fn new(at: Endpoint, medium: Medium, filter: CaptureFilter) -> Self {
         Self {
             at,
+            medium,
             filter,
             ring: Mutex::default(),
             filled: Notify::new(),
@@ -103,7 +106,7 @@ impl Capture {
 
     /// Shows a frame that passes a port.
     pub(crate) fn offer(&self, at: Endpoint, direction: Direction, packet: &Packet, now: Nanos) {
-        if at != self.at || !self.filter.matches(packet.head()) {
+        if at != self.at || !self.filter.matches(packet.head(), self.medium) {
             return;
         }
         let mut ring = self.ring();
@@ -120,6 +123,11 @@ impl Capture {
         }
         drop(ring);
         self.filled.notify_one();
+    }
+
+    /// What the port's frames begin with.
+    pub(crate) fn medium(&self) -> Medium {
+        self.medium
     }
 
     /// Takes the oldest frames, of about `most` bytes together, as soon as there are some. One task at a time may wait.
@@ -162,14 +170,14 @@ fn memory(packet: &Packet) -> usize {
 
 impl Captured {
     /// The frame as it is on a wire: in segments, checksums finished.
-    pub(crate) fn wire_frames(self, pool: &mut Pool) -> Vec<Vec<u8>> {
+    pub(crate) fn wire_frames(self, medium: Medium, pool: &mut Pool) -> Vec<Vec<u8>> {
         let mut packet = self.packet;
-        if segment::validate(&mut packet, true).is_err() {
+        if segment::validate(&mut packet, medium.is_l2()).is_err() {
             // Nobody knows what its offload header means, so it is shown as it came.
             return vec![packet.to_vec()];
         }
         let mut frames = Vec::new();
-        segment::without_offloads(packet, true, pool, &mut frames);
+        segment::without_offloads(packet, medium.is_l2(), pool, &mut frames);
         let bytes = frames.iter().map(Packet::to_vec).collect();
         for frame in frames {
             pool.recycle(frame);
@@ -180,11 +188,15 @@ impl Captured {
 
 impl CaptureFilter {
     /// Whether a frame is wanted.
-    fn matches(&self, frame: &[u8]) -> bool {
+    fn matches(&self, frame: &[u8], medium: Medium) -> bool {
         if *self == Self::default() {
             return true;
         }
-        let Some((ether_type, packet)) = innermost(frame) else {
+        let found = match medium {
+            Medium::L2 => innermost(frame),
+            Medium::L3 => bare(frame),
+        };
+        let Some((ether_type, packet)) = found else {
             return false;
         };
         let mut flow = FlowKey::default();
@@ -213,6 +225,15 @@ fn arp_address(packet: &[u8], at: usize) -> Option<IpAddr> {
     Some(Ipv4Addr::from(octets).into())
 }
 
+/// The Ethernet type that an IP packet would have.
+fn bare(packet: &[u8]) -> Option<(u16, &[u8])> {
+    match packet.first()? >> 4 {
+        4 => Some((ETHERTYPE_IPV4, packet)),
+        6 => Some((ETHERTYPE_IPV6, packet)),
+        _ => None,
+    }
+}
+
 /// The Ethernet type of what is behind all tags and labels, and what follows it.
 fn innermost(frame: &[u8]) -> Option<(u16, &[u8])> {
     let mut rest = frame.get(12..)?;
@@ -230,11 +251,9 @@ fn innermost(frame: &[u8]) -> Option<(u16, &[u8])> {
                     }
                 }
                 match after.first()? >> 4 {
-                    4 => return Some((ETHERTYPE_IPV4, after)),
-                    6 => return Some((ETHERTYPE_IPV6, after)),
                     // A zero control word, then Ethernet (RFC 4448).
                     0 => rest = after.get(4 + 12..)?,
-                    _ => return None,
+                    _ => return bare(after),
                 }
             }
             kind => return Some((kind, after)),

@@ -370,7 +370,10 @@ impl Datapath {
         let (mtu, is_l2) = match self.ports.get(replica.port) {
             Some(port) if !port.up => return Err(DropReason::PORT_DOWN),
             Some(port) => (port.mtu as usize, port.is_l2),
-            None if replica.port == PortNo::CPU => (usize::MAX, true),
+            // The controller gets packets as they are where they entered.
+            None if replica.port == PortNo::CPU => {
+                (usize::MAX, program.layout.std.l3.read(&cx.frame.arena) == 0)
+            }
             None => return Err(DropReason::NO_SUCH_PORT),
         };
         if !program.egress.nodes.is_empty() {

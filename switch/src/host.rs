@@ -31,7 +31,8 @@ use crate::counters::PortCounters;
 use crate::datapath::Nanos;
 use crate::device::{Device, Devices, Sink};
 use crate::patch::Topology;
-use crate::port::{MemoryPort, PortKind, TapPort};
+use crate::port::{Device as KernelDevice, MemoryPort, PortKind};
+use crate::ports::Medium;
 use crate::recorder::Recorder;
 use crate::server::{self, Programs, announce_link, announce_port};
 use crate::worker::{Change, PacketInSink, Pending, Stopped, Threads, Workers, nanos_since};
@@ -78,6 +79,8 @@ pub struct PortSpec {
     pub name: String,
     /// Largest customer IP packet in bytes.
     pub mtu: u32,
+    /// What its packets begin with. Links between switches are layer 2.
+    pub medium: Medium,
 }
 
 /// One end of a link at a switch.
@@ -145,6 +148,14 @@ pub enum HostError {
     /// A port that has a link or a device already.
     #[error("port {port} of device {device} is connected already")]
     PortInUse {
+        /// The switch.
+        device: DeviceId,
+        /// The port.
+        port: PortNo,
+    },
+    /// A device, or a link to another switch, that carries something else than the port.
+    #[error("port {port} of device {device} has another layer than what it is connected to")]
+    WrongMedium {
         /// The switch.
         device: DeviceId,
         /// The port.
@@ -253,26 +264,30 @@ impl SwitchHost {
         &self.shared.boot_id
     }
 
-    /// Connects a port that has nothing yet to a TAP device; returns when every worker knows it.
+    /// Connects a port that has nothing yet to a device of the kernel; returns when every worker knows it.
     ///
     /// # Errors
-    /// [`HostError::UnknownPort`], [`HostError::PortInUse`], [`HostError::Stopped`].
-    pub fn attach_tap(&self, at: Endpoint, tap: TapPort) -> Result<(), HostError> {
-        self.attach(at, PortKind::Tap(tap))
+    /// [`HostError::UnknownPort`], [`HostError::PortInUse`], [`HostError::WrongMedium`], [`HostError::Stopped`].
+    pub fn attach_device(
+        &self,
+        at: Endpoint,
+        device: impl Into<KernelDevice>,
+    ) -> Result<(), HostError> {
+        self.attach(at, PortKind::Device(device.into()))
     }
 
-    /// Connects ports to TAP devices, all at once; returns when every worker knows them.
+    /// Connects ports to devices, all at once; returns when every worker knows them.
     ///
     /// # Errors
-    /// As [`Self::attach_tap`]; ports before the failing one stay connected.
-    pub fn attach_taps(
+    /// As [`Self::attach_device`]; ports before the failing one stay connected.
+    pub fn attach_devices(
         &self,
-        taps: impl IntoIterator<Item = (Endpoint, TapPort)>,
+        devices: impl IntoIterator<Item = (Endpoint, KernelDevice)>,
     ) -> Result<(), HostError> {
         let (attached, pending) = {
             let mut topology = self.shared.topology();
-            let attached = taps.into_iter().try_for_each(|(at, tap)| {
-                topology.attach(at, PortKind::Tap(tap))?;
+            let attached = devices.into_iter().try_for_each(|(at, device)| {
+                topology.attach(at, PortKind::Device(device))?;
                 if let Some(port) = topology.port(at) {
                     announce_port(&self.shared.events, &topology, at.device, port);
                 }

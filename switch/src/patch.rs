@@ -12,6 +12,7 @@ use crate::counters::PortCounters;
 use crate::drops::DropReason;
 use crate::host::{Endpoint, HostError, LinkSpec, LinkState, PortSpec, SwitchSpec};
 use crate::port::{PortIo, PortKind};
+use crate::ports::Medium;
 
 /// Switches, ports and links of a process.
 #[derive(Debug, Default)]
@@ -138,8 +139,15 @@ impl Topology {
             return Err(in_use(spec.a));
         }
         for at in [Some(spec.a), spec.b].into_iter().flatten() {
-            if !free(self.port_mut(at)?) {
+            let port = self.port_mut(at)?;
+            if !free(port) {
                 return Err(in_use(at));
+            }
+            if spec.b.is_some() && !port.spec.medium.is_l2() {
+                return Err(HostError::WrongMedium {
+                    device: at.device,
+                    port: at.port,
+                });
             }
         }
         let ends = [(Some(spec.a), spec.b), (spec.b, Some(spec.a))];
@@ -166,6 +174,14 @@ impl Topology {
         let port = self.port_mut(at)?;
         if !matches!(port.connection, Connection::None) {
             return Err(HostError::PortInUse {
+                device: at.device,
+                port: at.port,
+            });
+        }
+        if let PortKind::Device(device) = &kind
+            && device.medium() != port.spec.medium
+        {
+            return Err(HostError::WrongMedium {
                 device: at.device,
                 port: at.port,
             });
@@ -263,6 +279,7 @@ impl Topology {
                     .map(|port| WiredPort {
                         number: port.spec.number,
                         mtu: port.spec.mtu,
+                        medium: port.spec.medium,
                         up: self.port_state(port) == LinkState::Up,
                         counters: Arc::clone(&port.counters),
                         target: match &port.connection {
@@ -309,6 +326,8 @@ pub(crate) struct WiredPort {
     pub(crate) number: PortNo,
     /// Largest customer IP packet in bytes.
     pub(crate) mtu: u32,
+    /// What its packets begin with.
+    pub(crate) medium: Medium,
     /// Whether it carries packets.
     pub(crate) up: bool,
     /// What passed through it.
@@ -382,6 +401,11 @@ impl Wiring {
     /// The counters of a port.
     pub fn counters(&self, at: Endpoint) -> Option<&PortCounters> {
         self.port(at).map(|port| &*port.counters)
+    }
+
+    /// What packets at a port begin with; unknown ports, and the controller, have Ethernet.
+    pub(crate) fn medium(&self, at: Endpoint) -> Medium {
+        self.port(at).map_or(Medium::L2, |port| port.medium)
     }
 
     /// The index of a device.

@@ -16,8 +16,8 @@ use crate::host::Endpoint;
 use crate::observe::{Observer, Quiet};
 use crate::packet::Packet;
 use crate::patch::{Target, WiredDevice, WiredPort, Wiring};
-use crate::ports::{PortInfo, PortSet};
-use crate::recorder::{Hop, Recorder, Trace};
+use crate::ports::{Medium, PortInfo, PortSet};
+use crate::recorder::{FlowKey, Hop, Recorder, Trace};
 use crate::state::State;
 
 /// Most switches that one copy crosses.
@@ -43,6 +43,8 @@ pub enum Exit {
         metadata: Vec<(u32, u128)>,
         /// The packet.
         packet: Packet,
+        /// What it begins with: the same as where it entered.
+        medium: Medium,
     },
 }
 
@@ -161,7 +163,7 @@ impl<O: Observer> Plane<O> {
         let Some(device) = self.wiring.index(at.device) else {
             return;
         };
-        let trace = self.trace(&packet);
+        let trace = self.trace(&packet, self.wiring.medium(at));
         self.work.push_back(Work {
             device,
             in_port: at.port,
@@ -184,7 +186,7 @@ impl<O: Observer> Plane<O> {
         let Some(device) = self.wiring.index(device) else {
             return;
         };
-        let trace = self.trace(&packet);
+        let trace = self.trace(&packet, Medium::L2);
         self.work.push_back(Work {
             device,
             in_port: PortNo::CPU,
@@ -195,11 +197,15 @@ impl<O: Observer> Plane<O> {
         self.run(metadata, now, out);
     }
 
-    fn trace(&self, packet: &Packet) -> Option<Box<Trace>> {
+    fn trace(&self, packet: &Packet, medium: Medium) -> Option<Box<Trace>> {
         if self.recorders.is_empty() {
             return None;
         }
-        Trace::begin(&self.recorders, packet.head())
+        let flow = match medium {
+            Medium::L2 => FlowKey::parse(packet.head()),
+            Medium::L3 => FlowKey::parse_packet(packet.head()),
+        };
+        Trace::begin(&self.recorders, flow)
     }
 
     fn run(&mut self, metadata: &[(u32, u128)], now: Nanos, out: &mut Vec<Exit>) {
@@ -289,6 +295,7 @@ impl<O: Observer> Plane<O> {
                         device: wired.device,
                         metadata,
                         packet,
+                        medium: arrival.medium(),
                     });
                 }
                 Emit::Dropped { reason } => {
@@ -384,6 +391,11 @@ struct Arrival<'a> {
 }
 
 impl Arrival<'_> {
+    fn medium(&self) -> Medium {
+        let port = self.wired.port(self.in_port);
+        port.map_or(Medium::L2, |port| port.medium)
+    }
+
     fn with_hop(&self, out_port: PortNo) -> Option<Box<Trace>> {
         let mut trace = self.trace.clone()?;
         trace.hop(Hop {
@@ -423,7 +435,7 @@ impl WiredDevice {
         let info = |port: &WiredPort| PortInfo {
             mtu: port.mtu,
             up: port.up,
-            is_l2: true,
+            is_l2: port.medium.is_l2(),
         };
         self.ports
             .iter()

@@ -1,15 +1,23 @@
 //! Ports: where packets enter and leave the process.
 //!
-//! A worker owns the receiving side of a port and reads it; any worker may send by it. A *tap* is a kernel device,
-//! a *memory* port is a pair of queues for tests. Links between switches of one process are no ports in this sense:
-//! packets cross them inside [`crate::plane`].
+//! A worker owns the receiving side of a port and reads it; any worker may send by it. A *device* is one of the
+//! kernel's, a *memory* port is a pair of queues for tests. Links between switches of one process are no ports in this
+//! sense: packets cross them inside [`crate::plane`].
+
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
+
+use crate::packet::{Packet, Pool, RxBuffer};
+use crate::ports::Medium;
 
 pub mod memory;
+pub mod packet;
 pub mod sys;
-pub mod tap;
+pub mod tuntap;
 
 pub use memory::MemoryPort;
-pub use tap::{TapConfig, TapPort};
+pub use packet::PacketPort;
+pub use tuntap::{TuntapConfig, TuntapPort};
 
 /// What workers read and write. Shared by all workers; one of them reads it.
 #[derive(Debug)]
@@ -22,9 +30,95 @@ pub struct PortIo {
 #[derive(Debug)]
 pub enum PortKind {
     /// A kernel device.
-    Tap(TapPort),
+    Device(Device),
     /// A pair of queues.
     Memory(MemoryPort),
+}
+
+/// A device of the kernel.
+#[derive(Debug)]
+pub enum Device {
+    /// A TAP or TUN device.
+    Tuntap(TuntapPort),
+    /// A packet socket at an end of a veth pair.
+    Packet(PacketPort),
+}
+
+impl From<PacketPort> for Device {
+    fn from(port: PacketPort) -> Self {
+        Self::Packet(port)
+    }
+}
+
+impl From<TuntapPort> for Device {
+    fn from(port: TuntapPort) -> Self {
+        Self::Tuntap(port)
+    }
+}
+
+impl Device {
+    /// What its packets begin with.
+    pub fn medium(&self) -> Medium {
+        match self {
+            Self::Tuntap(port) => port.medium,
+            Self::Packet(_) => Medium::L2,
+        }
+    }
+
+    /// The descriptor that is readable when there are packets.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tuntap(port) => port.file.as_fd(),
+            Self::Packet(port) => port.socket.as_fd(),
+        }
+    }
+
+    /// Reads the next packet; `WouldBlock` when there is none.
+    pub(crate) fn read(&self, rx: &mut RxBuffer, pool: &mut Pool) -> io::Result<Packet> {
+        match self {
+            Self::Tuntap(port) => port.read(rx, pool),
+            Self::Packet(port) => port.read(rx, pool),
+        }
+    }
+
+    /// Writes a packet that it [takes](Self::takes).
+    pub(crate) fn write(&self, packet: &Packet) -> io::Result<()> {
+        loop {
+            let written = match self {
+                Self::Tuntap(port) => port.write(packet),
+                Self::Packet(port) => port.write(packet),
+            };
+            match written {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                written => return written,
+            }
+        }
+    }
+
+    /// Whether it takes a packet with what the offload header leaves to do. A kernel drops a super-packet without a
+    /// word where something else than tags stands before the IP header.
+    pub(crate) fn takes(&self, packet: &Packet) -> bool {
+        let offloads = match self {
+            Self::Tuntap(port) => port.offloads,
+            Self::Packet(port) => port.offloads,
+        };
+        if packet.vnet.is_gso() {
+            let is_plain = !self.medium().is_l2() || is_plain_ip(packet.head());
+            return offloads && is_plain;
+        }
+        offloads || !packet.vnet.is_partial()
+    }
+}
+
+fn is_plain_ip(frame: &[u8]) -> bool {
+    let mut rest = frame.get(12..).unwrap_or_default();
+    loop {
+        match *rest {
+            [0x81, 0x00, _, _, ..] | [0x88, 0xa8, _, _, ..] => rest = &rest[4..],
+            [0x08, 0x00, ..] | [0x86, 0xdd, ..] => return true,
+            _ => return false,
+        }
+    }
 }
 
 impl PortIo {
@@ -41,5 +135,13 @@ impl PortIo {
     /// The device or the queues.
     pub(crate) fn kind(&self) -> &PortKind {
         &self.kind
+    }
+
+    /// The descriptor that is readable when the port has packets.
+    pub(crate) fn ready_fd(&self) -> BorrowedFd<'_> {
+        match &self.kind {
+            PortKind::Device(device) => device.as_fd(),
+            PortKind::Memory(memory) => memory.shared.ready.as_fd(),
+        }
     }
 }

@@ -7,6 +7,23 @@ use weft_proto::vocab::PortNo;
 /// Ports below this number are found by index.
 const DENSE: usize = 4096;
 
+/// What a port's packets begin with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Medium {
+    /// An Ethernet header: TAP, veth, links between switches.
+    #[default]
+    L2,
+    /// The IP header: TUN.
+    L3,
+}
+
+impl Medium {
+    /// Whether packets have an Ethernet header.
+    pub fn is_l2(self) -> bool {
+        self == Self::L2
+    }
+}
+
 /// A port's attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortInfo {

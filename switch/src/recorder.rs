@@ -133,8 +133,10 @@ impl Recorder {
 
 impl Trace {
     /// Begins a trace where one of `recorders` (64 at most) wants this packet.
-    pub(crate) fn begin(recorders: &[std::sync::Arc<Recorder>], frame: &[u8]) -> Option<Box<Self>> {
-        let flow = FlowKey::parse(frame);
+    pub(crate) fn begin(
+        recorders: &[std::sync::Arc<Recorder>],
+        flow: FlowKey,
+    ) -> Option<Box<Self>> {
         let wanted = recorders
             .iter()
             .take(64)

@@ -232,3 +232,35 @@ fn a_pipe_gets_the_frames_that_were_asked_for_and_ends_with_their_number() {
         assert_eq!(wrong.status.code(), Some(66), "{}", text(&wrong));
     }
 }
+
+#[test]
+fn at_a_layer_3_port_frames_begin_with_ip() {
+    if !can_read("at_a_layer_3_port_frames_begin_with_ip") {
+        return;
+    }
+    let lab = Lab::up(&topology("tun-and-tap"), "capture-tun");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("out.pcapng");
+    let args = ["-w", file.to_str().unwrap(), "--host", "10.0.1.1"];
+    let seen = capture(&lab, "tim", &args, Stdio::null());
+    transfer(&lab, "tim", "ann", "10.0.1.1");
+    wait_for("the capture has the end of the transfer", SOON, || {
+        let fin = "tcp.flags.fin == 1 && tcp.dstport == 9000";
+        Command::new("tshark")
+            .args(["-n", "-Y", fin, "-r"])
+            .arg(&file)
+            .output()
+            .is_ok_and(|output| !output.stdout.is_empty())
+    });
+    interrupt(seen);
+    is_sound(&file);
+    let lens = read(
+        &file,
+        "tcp.dstport == 9000 && raw",
+        ["tcp.len", "frame.len"],
+    );
+    let bytes: u64 = lens.iter().map(|[len, _]| number(len)).sum();
+    assert!(bytes >= TRANSFER, "{bytes}");
+    assert!(lens.iter().all(|[_, len]| number(len) <= 1500));
+    assert!(read(&file, "eth", ["frame.number"]).is_empty());
+}

@@ -64,6 +64,12 @@ fn ipv6() {
 }
 
 #[test]
+fn tun_and_tap() {
+    // 30 pairs, 20 over IPv6, 4 and 4 connections, 6 datagrams, 2 and 2 pages, 2 refusals.
+    proves_itself("tun-and-tap", 30 + 20 + 4 + 4 + 6 + 2 + 2 + 2);
+}
+
+#[test]
 fn fat_tree_k4() {
     proves_itself("fat-tree-k4", 240 + 1 + 16 + 1);
 }

@@ -46,6 +46,7 @@ pub(crate) async fn run(global: &Global, args: &Capture) -> Result<(), Failure> 
     let interface = pcapng::Interface {
         name: &place.name,
         description: &format!("lab {}, link {}", dir.name(), place.link),
+        link_type: place.link_type,
     };
     let mut tally = Tally::new(args.count);
     let mut writer = match begin(out, interface) {

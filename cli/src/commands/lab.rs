@@ -36,10 +36,12 @@ pub(crate) fn build(plan: &Plan, model: &Model) -> Result<Lab, Failure> {
     for warning in model.warnings.iter().chain(&limits::warnings(model)) {
         say(format_args!("warning: {warning}"));
     }
-    let lab = up::up(plan, |event| {
-        if let Event::Built { elapsed_ms } = event {
+    let lab = up::up(plan, |event| match event {
+        Event::Notice { message } => say(format_args!("notice: {message}")),
+        Event::Built { elapsed_ms } => {
             tracing::info!(elapsed_ms, "hosts and switches are built");
         }
+        Event::Ready { .. } | Event::Failed { .. } => {}
     })?;
     Ok(lab)
 }

@@ -117,6 +117,8 @@ struct Place<'a> {
     port: PortNo,
     /// Largest packet that reaches it from its edge.
     mtu: u32,
+    /// Whether it has Ethernet.
+    is_l2: bool,
 }
 
 impl<'a> Fabric<'a> {
@@ -278,7 +280,11 @@ impl<'a> Fabric<'a> {
         for (ip, (mac, _)) in &network.addresses {
             let place = &network.macs[mac];
             let mtu = place.mtu.min(self.edges[&place.edge].mtus[at]);
-            let action = names.neighbor.call([mac.to_bits().into(), mtu.into()]);
+            let action = match place.is_l2 {
+                true => &names.neighbor,
+                false => &names.routed_neighbor,
+            };
+            let action = action.call([mac.to_bits().into(), mtu.into()]);
             let neighbors = names.neighbors(*ip);
             add(out, neighbors.exact([vni, number(*ip)], action, metadata));
         }
@@ -286,8 +292,8 @@ impl<'a> Fabric<'a> {
         self.floods(network, at, ports, out);
     }
 
-    /// The network's router: its own addresses, and routes to the subnets, if anybody needs one. A gateway address that
-    /// a host has is that host's business.
+    /// The network's router: its own addresses, and routes to the subnets, if anybody needs one: who has a gateway, and
+    /// whoever has no Ethernet. A gateway address that a host has is that host's business.
     fn router(&self, network: &Members<'_>, out: &mut Desired) {
         let names = &self.names;
         let metadata = &self.metadata;
@@ -296,7 +302,7 @@ impl<'a> Fabric<'a> {
             .subnets
             .iter()
             .flat_map(|subnet| &subnet.gateways);
-        let mut any = false;
+        let mut any = network.macs.values().any(|place| !place.is_l2);
         for gateway in gateways {
             if network.addresses.contains_key(gateway) {
                 continue;
@@ -318,7 +324,8 @@ impl<'a> Fabric<'a> {
         }
     }
 
-    /// From a host: to the other host ports here, and once to each other edge. From a link: to host ports only.
+    /// From a host: to the other host ports here, and once to each other edge. From a link: to host ports only. Hosts
+    /// without Ethernet get no copies.
     fn floods(
         &self,
         network: &Members<'_>,
@@ -326,12 +333,20 @@ impl<'a> Fabric<'a> {
         ports: &BTreeSet<PortNo>,
         out: &mut Desired,
     ) {
-        let local = ports.iter().map(|port| Replica {
-            port: *port,
-            instance: 0,
-        });
-        let remote = network.ports.keys().filter_map(|edge| {
-            if *edge == at {
+        let bare: BTreeSet<_> = (network.macs.values())
+            .filter(|place| !place.is_l2)
+            .map(|place| (place.edge, place.port))
+            .collect();
+        let hears = |edge: usize, port: &PortNo| !bare.contains(&(edge, *port));
+        let local = ports
+            .iter()
+            .filter(|port| hears(at, port))
+            .map(|port| Replica {
+                port: *port,
+                instance: 0,
+            });
+        let remote = network.ports.iter().filter_map(|(edge, ports)| {
+            if *edge == at || !ports.iter().any(|port| hears(*edge, port)) {
                 return None;
             }
             let next_hops = self.topology.next_hops(at, &self.edges[edge].distances);
@@ -412,7 +427,7 @@ impl Members<'_> {
             let own = addresses.iter().filter(|net| net.addr().is_ipv4() == is_v4);
             let subnets = own.flat_map(|net| {
                 let subnets = self.network.subnets.iter();
-                subnets.filter(|subnet| subnet.prefix == net.trunc())
+                subnets.filter(move |subnet| subnet.prefix.contains(net))
             });
             let mut gateways = subnets.flat_map(|subnet| &subnet.gateways);
             let router = gateways.find(|gateway| !self.addresses.contains_key(gateway));
@@ -472,6 +487,7 @@ fn members<'a>(
                 edge: *edge,
                 port: interface.attachment.port,
                 mtu: interface.mtu.min(port_mtu(model, &interface.attachment)),
+                is_l2: interface.port_kind.is_l2(),
             };
             let duplicate = |first: &str, address: String| FabricError::DuplicateAddress {
                 network: name.into(),

@@ -24,6 +24,8 @@ struct Slot {
     gateways: Vec<(IpAddr, String)>,
     /// Whether it gets an address where none is declared.
     is_automatic: bool,
+    /// Whether it has Ethernet; else everything it sends goes to the fabric's router.
+    is_l2: bool,
 }
 
 /// A declared prefix.
@@ -38,13 +40,24 @@ pub(super) fn assign(model: &mut Model, nodes: &[NodeDecl], errors: &mut Vec<Fie
     assign_macs(model, nodes);
     let slots = slots(model, nodes);
     let mut prefixes: Vec<Prefix> = Vec::new();
+    let mut alone = Vec::new();
     for slot in &slots {
         for (address, pointer) in &slot.addresses {
             if let Some(problem) = address_problem(*address) {
                 errors.push(FieldError::new(pointer, Code::OutOfRange, problem));
             } else if let Address::Net(net) = address {
-                add_prefix(&mut prefixes, net.trunc(), &slot.host, pointer, errors);
+                // Point to point, with a neighbour's subnet around it perhaps.
+                if !slot.is_l2 && net.prefix_len() == net.max_prefix_len() {
+                    alone.push((*net, slot, pointer));
+                } else {
+                    add_prefix(&mut prefixes, net.trunc(), &slot.host, pointer, errors);
+                }
             }
+        }
+    }
+    for (net, slot, pointer) in alone {
+        if !prefixes.iter().any(|prefix| prefix.net.contains(&net)) {
+            add_prefix(&mut prefixes, net, &slot.host, pointer, errors);
         }
     }
     let automatic = automatic_subnet(&prefixes);
@@ -159,6 +172,7 @@ fn slots(model: &Model, nodes: &[NodeDecl]) -> Vec<Slot> {
                 addresses: with_pointers(ip, &pointer_to(ip_pointer, "ip")),
                 gateways: with_pointers(gateway, &pointer_to(gateway_pointer, "gateway")),
                 is_automatic: index == 0 && node.kind == NodeKind::Host,
+                is_l2: interface.port_kind.is_l2(),
             });
         }
     }
@@ -304,6 +318,15 @@ fn declared_gateways(
                 continue;
             };
             match owners.get(gateway) {
+                Some(owner) if !slot.is_l2 => {
+                    refuse(
+                        Code::Conflict,
+                        format!(
+                            "`{}` has no Ethernet (`port: tun`) to reach `{owner}` by: its gateway is the fabric",
+                            slot.host
+                        ),
+                    );
+                }
                 Some(owner) if *owner == slot.host => {
                     refuse(
                         Code::Conflict,
@@ -323,8 +346,8 @@ fn declared_gateways(
     }
 }
 
-/// Where the fabric has to route between subnets of one IP version, gives it an address in each that has a host without
-/// a gateway.
+/// Where the fabric has to route, gives it an address in each subnet that has a host without a gateway: it routes
+/// between subnets of one IP version, and for whoever has no Ethernet.
 fn choose_gateways(
     slots: &[Slot],
     given: &[Vec<IpNet>],
@@ -334,7 +357,12 @@ fn choose_gateways(
 ) {
     for is_v4 in [true, false] {
         let same = |prefix: &&Prefix| prefix.net.addr().is_ipv4() == is_v4;
-        if prefixes.iter().filter(same).count() > 1 {
+        let of_family = |slot: &Slot, nets: &[IpNet]| {
+            !slot.is_l2 && nets.iter().any(|net| net.addr().is_ipv4() == is_v4)
+        };
+        let mut hosts = slots.iter().zip(given);
+        let any_bare = hosts.any(|(slot, nets)| of_family(slot, nets));
+        if any_bare || prefixes.iter().filter(same).count() > 1 {
             choose_gateways_of(is_v4, slots, given, owners, prefixes, errors);
         }
     }
@@ -374,6 +402,8 @@ fn choose_gateways_of(
             Some(gateway) => {
                 prefix.gateways.insert(gateway);
             }
+            // It needs none, and hears no errors.
+            None if !slot.is_l2 => {}
             None => {
                 let detail =
                     format!("no address is left in {subnet} for a gateway to the other subnets");

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::model::{Listen, Run};
 use crate::names;
 use crate::problem::{Code, FieldError, pointer_to};
-use crate::spec::{Document, ListenSpec, NodeKind, NodeSpec, PortKindSpec, RunSpec};
+use crate::spec::{Document, ListenSpec, NodeKind, NodeSpec, RunSpec};
 
 /// One node with all its settings.
 #[derive(Clone, Debug)]
@@ -68,14 +68,6 @@ pub(super) fn expand(document: &Document, errors: &mut Vec<FieldError>) -> Vec<N
         };
         let listen = listen(&merged.listen, &pointer, errors);
         let run = run(&merged.run, &pointer, errors);
-        if merged.port.is_some_and(|port| port != PortKindSpec::Tap) {
-            let detail = "only `port: tap` is supported yet";
-            errors.push(FieldError::new(
-                pointer_to(&pointer, "port"),
-                Code::NotSupported,
-                detail,
-            ));
-        }
         for name in names {
             if let Some(problem) = names::name_problem(&name) {
                 errors.push(FieldError::new(&pointer, Code::InvalidName, problem));

@@ -467,11 +467,6 @@ fn what_does_not_fit_is_refused() {
             "",
             "exactly one of `tcp`, `udp` and `http` is wanted",
         ),
-        (
-            ", c: { kind: host, port: tun }",
-            "",
-            "only `port: tap` is supported yet",
-        ),
     ] {
         assert_eq!(
             mistake(&topology(&format!("{base}{nodes}"), links)),
@@ -544,3 +539,5 @@ fn impairments_are_warned_of_and_give_latency_and_capacity() {
     assert_eq!(link.impair_a.delay.unwrap().to_string(), "1ms");
     assert_eq!(model.warnings.len(), 1);
 }
+
+mod layers;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use weft_proto::vocab::MacAddr;
 
 use crate::compile::GATEWAY_MAC;
-use crate::model::{Attachment, FabricMode, Host, Interface, Model, PortKind};
+use crate::model::{Attachment, FabricMode, Host, Interface, Model};
 use crate::problem::{Code, FieldError};
 use crate::spec::trace::{PacketSpec, TraceRequest};
 
@@ -89,9 +89,9 @@ pub(crate) fn probe(
         host: from.name.clone(),
         reason,
     };
-    let ends = match interface.port_kind {
-        PortKind::Tun => None,
-        _ => {
+    let ends = match interface.port_kind.is_l2() {
+        false => None,
+        true => {
             let next = match eth_dst {
                 Some(mac) => Ok(mac),
                 None => next_mac(model, interface, destination),
@@ -283,7 +283,11 @@ fn owner<'m>(model: &'m Model, network: &str, address: IpAddr) -> Option<(&'m Ho
             let mut addresses = interface.addresses.iter();
             interface.network == network && addresses.any(|net| net.addr() == address)
         });
-        found.map(|interface| (host, interface.mac))
+        // Who has no Ethernet is reached through the router, which answers for it.
+        found.map(|interface| match interface.port_kind.is_l2() {
+            true => (host, interface.mac),
+            false => (host, GATEWAY_MAC),
+        })
     })
 }
 

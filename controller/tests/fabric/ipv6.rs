@@ -187,6 +187,12 @@ fn hosts_at_layer_3_ports_reach_everybody_without_ethernet() {
     assert_eq!((got[21], &got[22..]), (63, &frame[22..]));
     let frame = frames::udp6(through_gateway(&lab, "d", "a"), (1, 2), b"bare");
     assert_eq!(lab.send("d", &frame).only("a")[8..], frame[22..]);
+    // A neighbour is told to send to the router, by one who answers for another (RFC 4861 §7.2.8).
+    let ask = solicitation(lab.mac("b"), lab.ip6("b"), lab.ip6("a"), true);
+    let said = advertisement(lab.send("b", &ask).only("b"));
+    assert_eq!(said, (0x40, lab.ip6("a"), GATEWAY_MAC));
+    let frame = frames::udp6(through_gateway(&lab, "b", "a"), (1, 2), b"same subnet");
+    assert_eq!(lab.send("b", &frame).only("a")[8..], frame[22..]);
 }
 
 #[test]

@@ -164,16 +164,12 @@ fn hosts_at_layer_3_ports_reach_everybody_without_ethernet() {
         ("a", "b", 63, 3),
         ("a", "c", 63, 1),
         ("a", "d", 63, 3),
-        ("b", "a", 64, 3),
+        ("b", "a", 63, 3),
         ("c", "a", 63, 1),
         ("d", "c", 63, 3),
     ];
     for (src, dst, ttl, hops) in cases {
-        let ends = if ttl == 64 {
-            lab.ends(src, dst)
-        } else {
-            through_gateway(&lab, src, dst)
-        };
+        let ends = through_gateway(&lab, src, dst);
         let frame = frames::tcp(ends, (1, 2), b"no header but IP's");
         let from = if ["a", "d"].contains(&src) { 14 } else { 0 };
         let outcome = lab.send(src, &frame[from..]);
@@ -196,13 +192,34 @@ fn hosts_at_layer_3_ports_reach_everybody_without_ethernet() {
     };
     let outcome = lab.send("a", &frames::echo_request(ends, 1)[14..]);
     check_sums(&[&[0; 14], outcome.only("a")].concat());
-    // Neighbors ask for it as for anybody; what is not IP stops at its port.
+    // Neighbors who ask for it are told to send to the router.
     let request = Arp::request(lab.mac("b"), lab.ip("b"), lab.ip("a"));
-    assert_eq!(lab.send("b", &request.to_bytes()).hosts(), ["b"]);
+    let outcome = lab.send("b", &request.to_bytes());
+    let answer = Arp::parse(outcome.only("b")).unwrap();
+    assert_eq!((answer.sha, answer.spa), (GATEWAY_MAC, lab.ip("a")));
+    // Without Ethernet there are no broadcasts, and what goes to a group is for nobody.
     let request = Arp::request(lab.mac("b"), lab.ip("b"), "10.0.1.99".parse().unwrap());
     let outcome = lab.send("b", &request.to_bytes());
     assert_eq!(outcome.hosts(), ["c"]);
-    assert_eq!(outcome.reasons(), ["not-ip", "not-ip"]);
+    assert!(outcome.drops.is_empty(), "{:?}", outcome.drops);
+    let group = Ends {
+        dst: "224.0.0.251".parse().unwrap(),
+        ..through_gateway(&lab, "a", "d")
+    };
+    let outcome = lab.send("a", &frames::udp(group, (5353, 5353), b"anybody?")[14..]);
+    assert_eq!(
+        (outcome.reasons(), outcome.hosts()),
+        (vec!["no-route"], vec![])
+    );
     assert_eq!(lab.send("a", &[0x60; 60]).reasons(), ["no-route"]);
     assert_eq!(lab.send("a", &[0x70; 60]).reasons(), ["parser-reject"]);
+}
+
+#[test]
+fn what_is_too_large_for_a_neighbor_without_ethernet_comes_back() {
+    let mut lab = lab::routed().tun("a").mtu("a--s1", 1280).lab();
+    let frame = frames::udp(through_gateway(&lab, "b", "a"), (1, 2), &[0; 1400]);
+    let outcome = lab.send("b", &frame);
+    assert_eq!(outcome.reasons(), ["mtu"]);
+    assert_eq!(outcome.only("b")[34..36], [3, 4]);
 }

@@ -14,6 +14,7 @@ use weft_switch::host::{Endpoint, LinkSpec, PortSpec, SwitchSpec};
 use weft_switch::packet::Packet;
 use weft_switch::patch::Wiring;
 use weft_switch::plane::Plane;
+use weft_switch::ports::Medium;
 use weft_switch::program::Program;
 use weft_switch::recorder::{Hop, Path, PathFilter, Recorder};
 use weft_switch::state::State;
@@ -27,6 +28,7 @@ fn wiring(model: &Model) -> Arc<Wiring> {
         number: *number,
         name: port.name.clone(),
         mtu: port.mtu,
+        medium: Medium::L2,
     };
     let switches = model.switches.values().map(|switch| SwitchSpec {
         name: switch.name.clone(),

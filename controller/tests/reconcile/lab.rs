@@ -21,6 +21,7 @@ use weft_switch::host::{
     Config as HostConfig, Endpoint, LinkSpec, PortSpec, SwitchHost, SwitchSpec,
 };
 use weft_switch::port::MemoryPort;
+use weft_switch::ports::Medium;
 use weft_switch::program::Program;
 
 /// Patience with things that happen soon.
@@ -174,6 +175,7 @@ impl DataPlane {
                             number: *number,
                             name: port.name.clone(),
                             mtu: port.mtu,
+                            medium: Medium::L2,
                         })
                         .collect(),
                 })

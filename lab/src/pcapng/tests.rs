@@ -58,6 +58,7 @@ fn packets(blocks: &[Block]) -> Vec<(u64, u32, Vec<u8>)> {
 const INTERFACE_OF_TEST: Interface<'static> = Interface {
     name: "leaf1:p1",
     description: "link x",
+    link_type: LinkType::Ethernet,
 };
 
 #[test]

@@ -24,6 +24,7 @@ use weft_switch::host::{
     Config as HostConfig, Endpoint, LinkSpec, PortSpec, SwitchHost, SwitchSpec,
 };
 use weft_switch::port::MemoryPort;
+use weft_switch::ports::Medium;
 use weft_switch::program::Program;
 
 use crate::auth::Access;
@@ -265,6 +266,7 @@ fn host_config(model: &Model) -> HostConfig {
                 number: *number,
                 name: port.name.clone(),
                 mtu: port.mtu,
+                medium: Medium::L2,
             })
             .collect(),
     });

@@ -75,8 +75,16 @@ fn filters_look_through_tags_and_labels() {
         labelled(&frame),
         labelled(&tagged(&frame)),
     ] {
-        assert!(wanted.iter().all(|filter| filter.matches(&frame)));
-        assert!(!unwanted.iter().any(|filter| filter.matches(&frame)));
+        assert!(
+            wanted
+                .iter()
+                .all(|filter| filter.matches(&frame, Medium::L2))
+        );
+        assert!(
+            !unwanted
+                .iter()
+                .any(|filter| filter.matches(&frame, Medium::L2))
+        );
     }
 }
 
@@ -88,7 +96,7 @@ fn frames_that_are_cut_off_anywhere_match_no_host() {
     };
     let frame = labelled(&tcp(b""));
     for len in 0..frame.len() - 20 - 4 {
-        assert!(!filter.matches(&frame[..len]), "{len}");
+        assert!(!filter.matches(&frame[..len], Medium::L2), "{len}");
     }
 }
 
@@ -105,7 +113,7 @@ async fn a_super_packet_becomes_its_segments_with_their_checksums() {
         csum_start: 34,
         csum_offset: 16,
     };
-    let capture = Capture::new(HERE, CaptureFilter::default());
+    let capture = Capture::new(HERE, Medium::L2, CaptureFilter::default());
     capture.offer(HERE, Direction::Outbound, &packet, Nanos(5));
     let elsewhere = Endpoint {
         port: PortNo(3),
@@ -116,7 +124,7 @@ async fn a_super_packet_becomes_its_segments_with_their_checksums() {
     assert_eq!((taken.frames.len(), taken.dropped), (1, 0));
     let captured = taken.frames.remove(0);
     assert_eq!(captured.at, Nanos(5));
-    let frames = captured.wire_frames(&mut Pool::default());
+    let frames = captured.wire_frames(Medium::L2, &mut Pool::default());
     assert_eq!(frames.len(), 3);
     let mut said = Vec::new();
     for frame in &frames {
@@ -138,7 +146,7 @@ async fn a_super_packet_becomes_its_segments_with_their_checksums() {
 
 #[tokio::test]
 async fn a_full_ring_counts_what_it_cannot_take() {
-    let capture = Capture::new(HERE, CaptureFilter::default());
+    let capture = Capture::new(HERE, Medium::L2, CaptureFilter::default());
     let packet = Packet::from_bytes(&tcp(b""));
     for _ in 0..MAX_FRAMES + 3 {
         capture.offer(HERE, Direction::Inbound, &packet, Nanos(0));
@@ -152,7 +160,7 @@ async fn a_full_ring_counts_what_it_cannot_take() {
 
 #[tokio::test]
 async fn whoever_waits_is_woken() {
-    let capture = Arc::new(Capture::new(HERE, CaptureFilter::default()));
+    let capture = Arc::new(Capture::new(HERE, Medium::L2, CaptureFilter::default()));
     let waiting = Arc::clone(&capture);
     let waiting = tokio::spawn(async move { waiting.take(1).await });
     tokio::task::yield_now().await;

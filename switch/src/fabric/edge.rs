@@ -50,7 +50,7 @@ pub(super) fn tables() -> Vec<Table> {
                 vni(),
                 key("ip", field("meta.next_ip"), KeyKind::Exact, Format::Ipv4),
             ],
-            actions: any_scope(&["neighbor", "gateway"]),
+            actions: any_scope(&["neighbor", "routed_neighbor", "gateway"]),
             size: 1 << 20,
             ..table("neighbors")
         },
@@ -60,7 +60,7 @@ pub(super) fn tables() -> Vec<Table> {
                 vni(),
                 key("ip", field("meta.next_ip6"), KeyKind::Exact, Format::Ipv6),
             ],
-            actions: any_scope(&["neighbor", "gateway"]),
+            actions: any_scope(&["neighbor", "routed_neighbor", "gateway"]),
             size: 1 << 20,
             ..table("neighbors6")
         },

@@ -203,6 +203,7 @@ pub(super) fn metadata() -> Vec<MetaField> {
         ("routed", 1),
         ("resolve", 1),
         ("is_gateway", 1),
+        ("is_proxied", 1),
         ("flood", 1),
         ("next_ip", 32),
         ("next_ip6", 128),

@@ -108,6 +108,7 @@ fn may_answer() -> Expr {
         is_zero(field("meta.fragment")),
         not(about_error),
         not(is_group_address()),
+        lt(shr(field("ipv4.dst"), 24), octet(224)),
         // Not this network, not the sender's own, not a group, not reserved, not everybody.
         ne(first_octet(), octet(0)),
         ne(first_octet(), octet(127)),
@@ -134,6 +135,7 @@ fn may_answer6() -> Expr {
         not(about_error),
         not(unread),
         not(is_group_address()),
+        ne(shr(field("ipv6.dst"), 120), number(0xff, 128)),
         // Neither unspecified nor loopback, nor a group.
         not(le(field("ipv6.src"), number(1, 128))),
         ne(shr(field("ipv6.src"), 120), number(0xff, 128)),

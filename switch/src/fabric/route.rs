@@ -62,6 +62,25 @@ pub(super) fn actions() -> Vec<Action> {
             ],
         ),
         action(
+            "routed_neighbor",
+            "A host at a layer-3 port, which has no Ethernet: who asks for it is told to send to the network's router, \
+             which knows it by `mac`; `mtu` as in `neighbor`",
+            vec![
+                formatted("mac", 48, Format::Mac),
+                formatted("mtu", 32, Format::Number),
+            ],
+            vec![
+                either(
+                    field("meta.routed"),
+                    vec![set("meta.next_mac", param("mac"))],
+                    vec![copy("meta.next_mac", "meta.gateway_mac")],
+                ),
+                set("meta.mtu", param("mtu")),
+                set("meta.is_proxied", number(1, 1)),
+                set("meta.found", number(1, 1)),
+            ],
+        ),
+        action(
             "gateway",
             "The network's router, which is this switch",
             nothing(),
@@ -287,7 +306,9 @@ fn answer_solicitation() -> Op {
         ne(field("eth.src"), field("meta.next_mac")),
         vec![
             set("icmpv6.type", number(NEIGHBOR_ADVERTISEMENT, 8)),
-            set("icmpv6.rest", number(OVERRIDE, 32)),
+            set("icmpv6.rest", number(0, 32)),
+            // Who answers for another does not override (RFC 4861 §7.2.8).
+            when(not(field("meta.is_proxied")), vec![flag(OVERRIDE)]),
             when(field("meta.is_gateway"), vec![flag(ROUTER)]),
             copy("eth.dst", "eth.src"),
             either(

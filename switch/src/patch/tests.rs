@@ -14,6 +14,7 @@ fn port(number: u32) -> PortSpec {
         number: PortNo(number),
         name: format!("p{number}"),
         mtu: 1500,
+        medium: Medium::L2,
     }
 }
 

@@ -3,6 +3,7 @@
 use super::*;
 use crate::host::{LinkSpec, PortSpec, SwitchSpec};
 use crate::ir::{Control, Extract, Node, NodeKind, Op, Parser, Pipeline};
+use crate::ports::Medium;
 use crate::program::Program;
 use crate::recorder::{PathFilter, Recorder};
 use crate::testing::{bits, header, instance};
@@ -65,6 +66,7 @@ fn plane(count: u64, linked: impl Fn(u64, u64) -> bool) -> Plane {
                     number: PortNo(port(number)),
                     name: format!("p{number}"),
                     mtu: 1500,
+                    medium: Medium::L2,
                 })
                 .collect(),
         })

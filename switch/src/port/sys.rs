@@ -1,7 +1,7 @@
-//! System calls that neither the standard library nor the `tun` crate wraps: epoll, eventfd, and the ioctls that a
-//! TAP device with a virtio-net header needs. The only module where `unsafe` is allowed.
+//! System calls that neither the standard library nor the `tun` crate wraps: epoll, eventfd, the ioctls that a device
+//! with a virtio-net header needs, and packet sockets. The only module where `unsafe` is allowed.
 //!
-//! Reads and writes of frames need none of it: `std::fs::File` does `readv` and `writev`.
+//! Reads and writes of frames mostly need none of it: `std::fs::File` does `readv` and `writev`.
 #![expect(
     unsafe_code,
     reason = "system calls without a safe wrapper; each block says why it is sound"
@@ -96,6 +96,151 @@ pub fn set_hardware_address(device: &impl AsRawFd, mac: MacAddr) -> io::Result<(
         )
     })?;
     Ok(())
+}
+
+/// Option of a packet socket: a virtio-net header stands before each frame.
+pub const PACKET_VNET_HDR: libc::c_int = libc::PACKET_VNET_HDR;
+/// Option of a packet socket: what the kernel took out of a frame is told beside it.
+pub const PACKET_AUXDATA: libc::c_int = libc::PACKET_AUXDATA;
+/// Option of a packet socket: only what comes in is received. Linux 4.20; not in the libc crate.
+pub const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
+
+/// All protocols, as a packet socket wants them named.
+const ALL_PROTOCOLS: u16 = (libc::ETH_P_ALL as u16).to_be();
+/// The tag's type when the kernel names none: IEEE 802.1Q.
+const VLAN: u16 = 0x8100;
+
+/// A packet socket of whole frames that receives nothing yet, non-blocking.
+///
+/// # Errors
+/// Those of `socket`: `EPERM` without `CAP_NET_RAW` in the namespace.
+pub fn packet_socket() -> io::Result<File> {
+    let kind = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // SAFETY: takes no pointer.
+    let fd = check(unsafe { libc::socket(libc::AF_PACKET, kind, 0) })?;
+    // SAFETY: the descriptor was just made and has no other owner.
+    Ok(unsafe { File::from_raw_fd(fd) })
+}
+
+/// Switches an option of a packet socket on.
+///
+/// # Errors
+/// Those of `setsockopt`.
+pub fn set_packet_option(socket: &File, option: libc::c_int) -> io::Result<()> {
+    set_option(socket, libc::SOL_PACKET, option, 1)
+}
+
+/// Makes a socket hold so many bytes in each direction, or as many as the caller may ask for.
+pub fn enlarge_buffers(socket: &File, bytes: usize) {
+    let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    let options = [
+        (libc::SO_RCVBUFFORCE, libc::SO_RCVBUF),
+        (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF),
+    ];
+    for (beyond_the_limit, up_to_the_limit) in options {
+        if set_option(socket, libc::SOL_SOCKET, beyond_the_limit, bytes).is_err() {
+            // It is never refused: what is over the limit is cut.
+            let _ = set_option(socket, libc::SOL_SOCKET, up_to_the_limit, bytes);
+        }
+    }
+}
+
+fn set_option(
+    socket: &File,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    let size = libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap_or(0);
+    // SAFETY: the kernel reads one int through the pointer, which outlives the call.
+    check(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            option,
+            (&raw const value).cast(),
+            size,
+        )
+    })?;
+    Ok(())
+}
+
+/// Lets a packet socket receive what comes in by an interface of the calling thread's network namespace, and send
+/// by it.
+///
+/// # Errors
+/// Those of `bind`; `ENODEV` where there is no such interface, `EINVAL` where its name is no name.
+pub fn bind_packet_socket(socket: &File, interface: &str) -> io::Result<()> {
+    let name = std::ffi::CString::new(interface)?;
+    // SAFETY: the name ends with a zero byte and outlives the call.
+    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    // SAFETY: an all-zero `sockaddr_ll` is a valid value: plain numbers.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_protocol = ALL_PROTOCOLS;
+    address.sll_ifindex = match libc::c_int::try_from(index) {
+        Ok(index) if index > 0 => index,
+        _ => return Err(io::Error::last_os_error()),
+    };
+    let size = libc::socklen_t::try_from(size_of_val(&address)).unwrap_or(0);
+    // SAFETY: the kernel reads one `sockaddr_ll` through the pointer, which outlives the call.
+    check(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size) })?;
+    Ok(())
+}
+
+/// Room for the one control message that is asked for, aligned as the kernel wants it.
+#[repr(C)]
+union Control {
+    header: libc::cmsghdr,
+    bytes: [u8; 64],
+}
+
+/// Receives a frame in parts. Also says the VLAN tag, type and value, that the kernel took out of it.
+///
+/// # Errors
+/// Those of `recvmsg`.
+pub fn receive(
+    socket: &File,
+    parts: &mut [io::IoSliceMut<'_>],
+) -> io::Result<(usize, Option<[u8; 4]>)> {
+    let mut control = Control { bytes: [0; 64] };
+    // SAFETY: an all-zero `msghdr` is a valid value: null pointers with lengths of zero.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    // An `IoSliceMut` has the layout of an `iovec`, as the standard library guarantees.
+    message.msg_iov = parts.as_mut_ptr().cast();
+    message.msg_iovlen = parts.len() as _;
+    message.msg_control = (&raw mut control).cast();
+    message.msg_controllen = size_of::<Control>() as _;
+    // SAFETY: the kernel writes into the parts and into `control` within the lengths that are given, and all of them
+    // outlive the call.
+    let len = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, 0) };
+    let len = usize::try_from(len).map_err(|_| io::Error::last_os_error())?;
+    // SAFETY: the kernel has filled in `message` and, as far as `msg_controllen` says, `control`.
+    let found = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
+    // SAFETY: null, or a header within `control`.
+    let Some(header) = (unsafe { found.as_ref() }) else {
+        return Ok((len, None));
+    };
+    let wanted = (libc::SOL_PACKET, libc::PACKET_AUXDATA);
+    let needed = size_of::<libc::cmsghdr>() + size_of::<libc::tpacket_auxdata>();
+    if (header.cmsg_level, header.cmsg_type) != wanted || (header.cmsg_len as usize) < needed {
+        return Ok((len, None));
+    }
+    // SAFETY: a message of this type carries a `tpacket_auxdata`, which its length has room for; it may be unaligned.
+    let told: libc::tpacket_auxdata = unsafe {
+        libc::CMSG_DATA(found)
+            .cast::<libc::tpacket_auxdata>()
+            .read_unaligned()
+    };
+    if told.tp_status & libc::TP_STATUS_VLAN_VALID == 0 {
+        return Ok((len, None));
+    }
+    let kind = match told.tp_status & libc::TP_STATUS_VLAN_TPID_VALID {
+        0 => VLAN,
+        _ => told.tp_vlan_tpid,
+    };
+    let ([a, b], [c, d]) = (kind.to_be_bytes(), told.tp_vlan_tci.to_be_bytes());
+    Ok((len, Some([a, b, c, d])))
 }
 
 /// A set of descriptors that are watched for input, level-triggered.

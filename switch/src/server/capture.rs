@@ -44,12 +44,13 @@ pub(super) async fn capture(
         device: DeviceId(port.device_id),
         port: PortNo(port.port),
     };
-    if shared.topology().port(at).is_none() {
+    let medium = shared.topology().port(at).map(|port| port.spec.medium);
+    let Some(medium) = medium else {
         let Endpoint { device, port } = at;
         return Err(HostError::UnknownPort { device, port }.into());
-    }
+    };
     let filter = filter(&request.filter.unwrap_or_default())?;
-    let capture = Arc::new(Capture::new(at, filter));
+    let capture = Arc::new(Capture::new(at, medium, filter));
     let (id, pending) = shared.add_capture(Arc::clone(&capture))?;
     let watch = Watch {
         shared: Arc::clone(shared),
@@ -73,7 +74,7 @@ impl Watch {
         for captured in taken.frames {
             let time_ns = self.start_ns.saturating_add(captured.at.0);
             let direction = direction(&captured);
-            for frame in captured.wire_frames(&mut self.pool) {
+            for frame in captured.wire_frames(self.capture.medium(), &mut self.pool) {
                 frames.push(node::CapturedFrame {
                     time_ns,
                     direction: direction.into(),

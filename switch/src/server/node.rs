@@ -20,7 +20,8 @@ use crate::device::Claim;
 use crate::drops::DropNames;
 use crate::host::{HostError, LinkState, Shared};
 use crate::patch::{Connection, Link, Port, Topology};
-use crate::port::PortKind;
+use crate::port::{Device, PortKind};
+use crate::ports::Medium;
 use crate::recorder::{FlowKey, Path, PathFilter, Recorder};
 
 #[tonic::async_trait]
@@ -268,9 +269,17 @@ fn port_message(topology: &Topology, port: &Port) -> node::Port {
         Connection::None => node::port::Kind::Unspecified,
         Connection::Patch(_) => node::port::Kind::Patch,
         Connection::Io(io) => match io.kind() {
-            PortKind::Tap(_) => node::port::Kind::Tap,
+            PortKind::Device(Device::Packet(_)) => node::port::Kind::PacketSocket,
+            PortKind::Device(device) => match device.medium() {
+                Medium::L2 => node::port::Kind::Tap,
+                Medium::L3 => node::port::Kind::Tun,
+            },
             PortKind::Memory(_) => node::port::Kind::Memory,
         },
+    };
+    let medium = match port.spec.medium {
+        Medium::L2 => node::port::Medium::L2,
+        Medium::L3 => node::port::Medium::L3,
     };
     node::Port {
         number: port.spec.number.0,
@@ -278,6 +287,7 @@ fn port_message(topology: &Topology, port: &Port) -> node::Port {
         kind: kind.into(),
         state: state_message(topology.port_state(port)).into(),
         mtu: port.spec.mtu,
+        medium: medium.into(),
     }
 }
 

@@ -5,12 +5,14 @@ use weft_proto::vocab::{FieldMatch, MatchKind};
 use super::*;
 use crate::fabric;
 use crate::host::{PortSpec, SwitchSpec};
+use crate::ports::Medium;
 
 fn wiring() -> Arc<Wiring> {
     let ports = (1..=2).map(|number| PortSpec {
         number: PortNo(number),
         name: format!("p{number}"),
         mtu: 1500,
+        medium: Medium::L2,
     });
     let switch = SwitchSpec {
         name: "s1".into(),

@@ -3,8 +3,7 @@
 //! A worker owns the receiving side of some ports and sends by all. Without traffic it sleeps.
 
 use std::collections::HashMap;
-use std::io::{self, IoSlice, IoSliceMut, Read as _, Write as _};
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,10 +18,9 @@ use crate::packet::{Packet, RxBuffer};
 use crate::patch::{Target, Wiring};
 use crate::plane::{Exit, Plane};
 use crate::port::sys::{Epoll, Events};
-use crate::port::tap::VNET_HEADER_LEN;
-use crate::port::{PortIo, PortKind, TapPort};
+use crate::port::{Device, PortIo, PortKind};
+use crate::ports::Medium;
 use crate::segment;
-use crate::vnet::VnetHdr;
 
 /// Frames that are read from one port before the next has its turn.
 const BATCH: usize = 32;
@@ -212,7 +210,7 @@ impl Worker {
         let (at, io) = (port.at, Arc::clone(&port.io));
         let now = self.now();
         match io.kind() {
-            PortKind::Tap(tap) => self.receive_tap(token, at, tap, now),
+            PortKind::Device(device) => self.receive_device(token, at, device, now),
             PortKind::Memory(memory) => {
                 memory.shared.clear_ready();
                 let mut budget = BATCH;
@@ -228,22 +226,10 @@ impl Worker {
         }
     }
 
-    fn receive_tap(&mut self, token: u64, at: Endpoint, tap: &TapPort, now: Nanos) {
+    fn receive_device(&mut self, token: u64, at: Endpoint, device: &Device, now: Nanos) {
         for _ in 0..BATCH {
-            let mut header = [0; VNET_HEADER_LEN];
-            let [head, tail] = self.rx.areas();
-            let read = (&tap.file).read_vectored(&mut [
-                IoSliceMut::new(&mut header),
-                IoSliceMut::new(head),
-                IoSliceMut::new(tail),
-            ]);
-            match read {
-                Ok(len) => {
-                    let pool = &mut self.plane.scratch().pool;
-                    let len = len.saturating_sub(VNET_HEADER_LEN);
-                    let packet = self.rx.take(len, VnetHdr::parse(&header), pool);
-                    self.forward(at, packet, now);
-                }
+            match device.read(&mut self.rx, &mut self.plane.scratch().pool) {
+                Ok(packet) => self.forward(at, packet, now),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
@@ -273,8 +259,9 @@ impl Worker {
                     device,
                     metadata,
                     packet,
+                    medium,
                 } => {
-                    let mut frames = self.whole_frames(packet);
+                    let mut frames = self.whole_frames(packet, medium);
                     for frame in frames.drain(..) {
                         if !self.sink.packet_in(device, &metadata, &frame) {
                             self.plane.wiring().lost_by_controller(device);
@@ -303,22 +290,22 @@ impl Worker {
                     port.counters.dropped(DropReason::DEVICE_REFUSED.0);
                 }
             }
-            PortKind::Tap(tap) if takes(tap, &packet) => {
-                self.write(at, tap, &port.counters, packet);
+            PortKind::Device(device) if device.takes(&packet) => {
+                self.write(at, device, &port.counters, packet);
             }
-            PortKind::Tap(tap) => {
-                let mut frames = self.whole_frames(packet);
+            PortKind::Device(device) => {
+                let mut frames = self.whole_frames(packet, device.medium());
                 port.counters.split(frames.len());
                 for frame in frames.drain(..) {
-                    self.write(at, tap, &port.counters, frame);
+                    self.write(at, device, &port.counters, frame);
                 }
                 self.frames = frames;
             }
         }
     }
 
-    fn write(&mut self, at: Endpoint, tap: &TapPort, counters: &PortCounters, packet: Packet) {
-        if let Err(error) = write_tap(tap, &packet) {
+    fn write(&mut self, at: Endpoint, device: &Device, counters: &PortCounters, packet: Packet) {
+        if let Err(error) = device.write(&packet) {
             tracing::trace!(%error, dpid = at.device.0, port = at.port.0, "frame refused");
             counters.dropped(DropReason::DEVICE_REFUSED.0);
         }
@@ -326,47 +313,11 @@ impl Worker {
     }
 
     /// Does in software what the offload header leaves to a device. The caller gives the vector back to `frames`.
-    fn whole_frames(&mut self, packet: Packet) -> Vec<Packet> {
+    fn whole_frames(&mut self, packet: Packet, medium: Medium) -> Vec<Packet> {
         let mut frames = std::mem::take(&mut self.frames);
-        segment::without_offloads(packet, true, &mut self.plane.scratch().pool, &mut frames);
+        let pool = &mut self.plane.scratch().pool;
+        segment::without_offloads(packet, medium.is_l2(), pool, &mut frames);
         frames
-    }
-}
-
-/// Whether a device takes a packet with what its offload header leaves to do. A kernel drops a super-packet without
-/// a word where something else than tags stands before the IP header.
-fn takes(tap: &TapPort, packet: &Packet) -> bool {
-    if packet.vnet.is_gso() {
-        return tap.offloads && is_plain_ip(packet.head());
-    }
-    tap.offloads || !packet.vnet.is_partial()
-}
-
-fn is_plain_ip(frame: &[u8]) -> bool {
-    let mut rest = frame.get(12..).unwrap_or_default();
-    loop {
-        match *rest {
-            [0x81, 0x00, _, _, ..] | [0x88, 0xa8, _, _, ..] => rest = &rest[4..],
-            [0x08, 0x00, ..] | [0x86, 0xdd, ..] => return true,
-            _ => return false,
-        }
-    }
-}
-
-/// Writes a frame with its virtio-net header.
-fn write_tap(tap: &TapPort, packet: &Packet) -> io::Result<()> {
-    let header = packet.vnet.emit();
-    let parts = [
-        IoSlice::new(&header),
-        IoSlice::new(packet.head()),
-        IoSlice::new(packet.tail()),
-    ];
-    loop {
-        match (&tap.file).write_vectored(&parts) {
-            Ok(_) => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
     }
 }
 
@@ -383,16 +334,6 @@ impl Drop for StopOnDrop {
             let panicked = std::thread::panicking();
             tracing::error!(worker = self.worker, panicked, "worker has ended unasked");
             self.lost.cancel();
-        }
-    }
-}
-
-impl PortIo {
-    /// The descriptor that is readable when the port has frames.
-    fn ready_fd(&self) -> BorrowedFd<'_> {
-        match self.kind() {
-            PortKind::Tap(tap) => tap.file.as_fd(),
-            PortKind::Memory(memory) => memory.shared.ready.as_fd(),
         }
     }
 }

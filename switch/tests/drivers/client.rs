@@ -23,6 +23,7 @@ use weft_proto::vocab::{
     TableAction, TableEntry,
 };
 use weft_switch::host::{Config, Endpoint, LinkSpec, PortSpec, SwitchHost, SwitchSpec};
+use weft_switch::ports::Medium;
 
 use crate::pipeline;
 
@@ -46,6 +47,7 @@ pub(crate) fn switches(switches: u64, ports: u32) -> Config {
         number: PortNo(number),
         name: format!("p{number}"),
         mtu: 1500,
+        medium: Medium::L2,
     };
     Config {
         switches: (1..=switches)

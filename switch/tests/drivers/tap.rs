@@ -11,7 +11,8 @@ use futures_util::TryStreamExt as _;
 use nix::sched::{CloneFlags, unshare};
 use rtnetlink::LinkUnspec;
 use weft_proto::vocab::MacAddr;
-use weft_switch::port::{TapConfig, TapPort, tap};
+use weft_switch::port::{TuntapConfig, TuntapPort, tuntap};
+use weft_switch::ports::Medium;
 
 use crate::client::{A_WHILE, Lab, SOON, at, forward, frame, insert, switches};
 
@@ -32,20 +33,21 @@ fn host<T: Send + 'static>(
     address: Ipv4Addr,
     offloads: bool,
     work: impl FnOnce() -> T + Send + 'static,
-) -> (TapPort, mpsc::Sender<()>, JoinHandle<T>) {
+) -> (TuntapPort, mpsc::Sender<()>, JoinHandle<T>) {
     let (ready, device) = mpsc::channel();
     let (go, start) = mpsc::channel();
     let thread = std::thread::spawn(move || {
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
         let [_, _, _, last] = address.octets();
-        let config = TapConfig {
+        let config = TuntapConfig {
             name: "eth0".into(),
+            medium: Medium::L2,
             mac: MacAddr([2, 0, 0, 0, 9, last]),
             mtu: 1500,
             offloads,
             up: false,
         };
-        let port = tap::create(&config).unwrap();
+        let port = tuntap::create(&config).unwrap();
         configure(address);
         ready.send(port).unwrap();
         start.recv().unwrap();
@@ -126,8 +128,8 @@ async fn transfer(offloads_at_server: bool) -> (u64, u64) {
     let lab = Lab::start(config).await;
     let (client, client_go, client_thread) = host(CLIENT, true, send);
     let (server, server_go, server_thread) = host(SERVER, offloads_at_server, serve);
-    lab.host.attach_tap(at(1, 1), client).unwrap();
-    lab.host.attach_tap(at(1, 2), server).unwrap();
+    lab.host.attach_device(at(1, 1), client).unwrap();
+    lab.host.attach_device(at(1, 2), server).unwrap();
     let _primary = lab.own(1).await;
     let entries = [
         insert(forward(1, "send", &[2])),
@@ -179,7 +181,7 @@ async fn a_device_that_vanishes_harms_no_other_port() {
     }
     let lab = Lab::start(switches(1, 3)).await;
     let (device, go, thread) = host(CLIENT, true, || {});
-    lab.host.attach_tap(at(1, 3), device).unwrap();
+    lab.host.attach_device(at(1, 3), device).unwrap();
     let one = lab.host.attach_memory(at(1, 1)).unwrap();
     let two = lab.host.attach_memory(at(1, 2)).unwrap();
     let _primary = lab.own(1).await;
@@ -218,13 +220,14 @@ fn a_name_that_is_too_long_is_an_error() {
     if !is_root() {
         return;
     }
-    let config = TapConfig {
+    let config = TuntapConfig {
         name: "a-name-beyond-the-limit".into(),
+        medium: Medium::L2,
         mac: MacAddr([2, 0, 0, 0, 0, 1]),
         mtu: 1500,
         offloads: true,
         up: false,
     };
-    let error = tap::create(&config).unwrap_err();
+    let error = tuntap::create(&config).unwrap_err();
     assert!(error.to_string().contains("a-name-beyond-the-limit"));
 }
