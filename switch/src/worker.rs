@@ -325,6 +325,7 @@ mod tests {
             number: weft_proto::vocab::PortNo(1),
             name: "p1".into(),
             mtu: 1500,
+            medium: crate::ports::Medium::L2,
         };
         let switch = SwitchSpec {
             name: "s1".into(),

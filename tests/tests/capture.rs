@@ -242,7 +242,7 @@ fn at_a_layer_3_port_frames_begin_with_ip() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("out.pcapng");
     let args = ["-w", file.to_str().unwrap(), "--host", "10.0.1.1"];
-    let seen = capture(&lab, "tim", &args, Stdio::null());
+    let seen = capture(&lab, "tim:eth0", &args, Stdio::null());
     transfer(&lab, "tim", "ann", "10.0.1.1");
     wait_for("the capture has the end of the transfer", SOON, || {
         let fin = "tcp.flags.fin == 1 && tcp.dstport == 9000";

@@ -105,8 +105,8 @@ pub const PACKET_AUXDATA: libc::c_int = libc::PACKET_AUXDATA;
 /// Option of a packet socket: only what comes in is received. Linux 4.20; not in the libc crate.
 pub const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
 
-/// All protocols, as a packet socket wants them named.
-const ALL_PROTOCOLS: u16 = (libc::ETH_P_ALL as u16).to_be();
+/// All protocols (`ETH_P_ALL`), as a packet socket wants them named.
+const ALL_PROTOCOLS: u16 = 0x0003_u16.to_be();
 /// The tag's type when the kernel names none: IEEE 802.1Q.
 const VLAN: u16 = 0x8100;
 
@@ -176,7 +176,7 @@ pub fn bind_packet_socket(socket: &File, interface: &str) -> io::Result<()> {
     let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
     // SAFETY: an all-zero `sockaddr_ll` is a valid value: plain numbers.
     let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_family = u16::try_from(libc::AF_PACKET).unwrap_or_default();
     address.sll_protocol = ALL_PROTOCOLS;
     address.sll_ifindex = match libc::c_int::try_from(index) {
         Ok(index) if index > 0 => index,
@@ -223,7 +223,7 @@ pub fn receive(
     };
     let wanted = (libc::SOL_PACKET, libc::PACKET_AUXDATA);
     let needed = size_of::<libc::cmsghdr>() + size_of::<libc::tpacket_auxdata>();
-    if (header.cmsg_level, header.cmsg_type) != wanted || (header.cmsg_len as usize) < needed {
+    if (header.cmsg_level, header.cmsg_type) != wanted || header.cmsg_len < needed {
         return Ok((len, None));
     }
     // SAFETY: a message of this type carries a `tpacket_auxdata`, which its length has room for; it may be unaligned.
