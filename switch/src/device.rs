@@ -15,6 +15,7 @@ use weft_proto::vocab::{DeviceId, ElectionId};
 
 use crate::drops::DropNames;
 use crate::packet::Packet;
+use crate::server::IdleWatch;
 use crate::server::arbitration::{Arbitration, Notice, StreamId};
 use crate::state::State;
 use crate::worker::PacketInSink;
@@ -38,6 +39,8 @@ pub(crate) struct Device {
     sessions: Mutex<Sessions>,
     claim: Mutex<Claim>,
     drop_names: Mutex<DropNames>,
+    /// When entries are searched for idle ones.
+    pub(crate) idle: IdleWatch,
 }
 
 /// Pipelines and their entries.
@@ -106,6 +109,7 @@ impl Device {
             sessions: Mutex::default(),
             claim: Mutex::default(),
             drop_names: Mutex::default(),
+            idle: IdleWatch::default(),
         }
     }
 
@@ -273,13 +277,18 @@ impl Device {
         };
         let values: Vec<u128> = metadata.iter().map(|&(_, value)| value).collect();
         let schema = loaded.state.program().schema();
+        self.tell_primaries(wire::stream_message_response::Update::Packet(
+            wire::PacketIn {
+                payload: packet.to_vec().into(),
+                metadata: encode_packet_metadata(schema.packet_in(), &values),
+            },
+        ))
+    }
+
+    /// Tells each role's primary what it may miss; `false` when nobody got it.
+    pub(crate) fn tell_primaries(&self, update: wire::stream_message_response::Update) -> bool {
         let message = wire::StreamMessageResponse {
-            update: Some(wire::stream_message_response::Update::Packet(
-                wire::PacketIn {
-                    payload: packet.to_vec().into(),
-                    metadata: encode_packet_metadata(schema.packet_in(), &values),
-                },
-            )),
+            update: Some(update),
         };
         let sessions = self.sessions();
         let streams = sessions

@@ -6,6 +6,7 @@ pub(crate) mod arbitration;
 mod authority;
 mod capture;
 mod config;
+mod idle;
 mod node;
 mod read;
 mod stream;
@@ -14,6 +15,7 @@ mod write;
 
 pub(crate) use authority::Tolerant;
 pub(crate) use config::Programs;
+pub(crate) use idle::IdleWatch;
 pub(crate) use node::{announce_link, announce_port};
 
 use std::convert::Infallible;

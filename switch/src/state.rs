@@ -7,6 +7,7 @@ mod array;
 mod check;
 mod error;
 mod fingerprint;
+mod idle;
 mod replication;
 mod tables;
 
@@ -23,6 +24,7 @@ use crate::table::{Index, Installed};
 pub use self::array::MeterView;
 use self::array::{CounterCells, MeterCells};
 pub use self::error::WriteError;
+pub use self::idle::Expired;
 
 /// Packets and bytes that hit one entry; shared by all clones of the state.
 #[derive(Debug, Default)]
@@ -60,7 +62,7 @@ pub struct EntryView<'a> {
     pub entry: &'a TableEntry,
     /// Its counter, where the table has counters.
     pub counter: Option<&'a Counter>,
-    /// When it was last hit, where the table has an idle timeout; 0 for never.
+    /// When it was last hit, where the table has an idle timeout; before that, when it was inserted.
     pub last_hit_ns: u64,
     /// The program gives it, and it cannot be changed.
     pub is_const: bool,
@@ -87,6 +89,10 @@ pub struct State {
     drop_slots: Arc<[u16]>,
     meters: Vec<MeterCells>,
     counters: Vec<CounterCells>,
+    /// The time of writes.
+    now_ns: u64,
+    /// When what was written at that time can expire first.
+    soonest_ns: u64,
 }
 
 /// One table's entries.
@@ -98,6 +104,8 @@ pub(crate) struct TableState {
     /// The default was written and is not the program's.
     default_written: bool,
     sum: u128,
+    /// Entries that have a timeout.
+    timed: usize,
 }
 
 impl State {
@@ -121,6 +129,8 @@ impl State {
             groups: Arc::default(),
             members,
             drop_slots,
+            now_ns: 0,
+            soonest_ns: u64::MAX,
         }
     }
 

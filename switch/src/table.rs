@@ -235,6 +235,8 @@ pub(crate) struct Installed {
     pub(crate) key: PackedKey,
     pub(crate) act: Act,
     pub(crate) is_const: bool,
+    /// When it was written.
+    pub(crate) since_ns: u64,
     /// Shared with what this entry replaced.
     pub(crate) stats: Arc<Stats>,
 }
@@ -244,9 +246,19 @@ pub(crate) struct Installed {
 pub(crate) struct Stats {
     pub(crate) counter: Counter,
     pub(crate) last_hit_ns: AtomicU64,
+    /// When the controller was last told that it is idle.
+    pub(crate) notified_ns: AtomicU64,
 }
 
 impl Stats {
+    /// Those of an entry that is inserted now.
+    pub(crate) fn new(now_ns: u64) -> Self {
+        Self {
+            last_hit_ns: AtomicU64::new(now_ns),
+            ..Self::default()
+        }
+    }
+
     /// Notes when the entry was used.
     pub(crate) fn touch(&self, now_ns: u64) {
         self.last_hit_ns.store(now_ns, Ordering::Relaxed);

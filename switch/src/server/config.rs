@@ -10,6 +10,7 @@ use weft_proto::p4::v1::get_forwarding_pipeline_config_request::ResponseType;
 use weft_proto::p4::v1::set_forwarding_pipeline_config_request::Action;
 use weft_proto::vocab::DeviceId;
 
+use super::idle;
 use crate::device::{Device, Forwarding, Loaded};
 use crate::host::Shared;
 use crate::ir::Pipeline;
@@ -22,7 +23,7 @@ const MAX_MISTAKES: usize = 20;
 
 /// Executes a SetForwardingPipelineConfig; returns when every worker runs the pipeline.
 pub(super) async fn set(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     request: wire::SetForwardingPipelineConfigRequest,
 ) -> Result<(), Status> {
     let device = shared.device(DeviceId(request.device_id))?;
@@ -70,8 +71,8 @@ pub(super) async fn set(
 }
 
 async fn commit(
-    shared: &Shared,
-    device: &Device,
+    shared: &Arc<Shared>,
+    device: &Arc<Device>,
     mut forwarding: Forwarding,
 ) -> Result<(), Status> {
     if let Some(loaded) = &mut forwarding.committed {
@@ -83,10 +84,20 @@ async fn commit(
         .map(|loaded| loaded.state.clone());
     // Sent and kept before the wait, so that a caller who goes away leaves nothing half done.
     let pending = shared.workers.apply(&Change::State(device.id, state))?;
+    let timed = state_has_timeouts(&forwarding);
     device.set_forwarding(forwarding);
+    if timed {
+        // Searched at once: it is not known when what was kept or saved can expire.
+        idle::watch(shared, device, shared.now());
+    }
     pending.wait().await?;
     tracing::info!(dpid = device.id.0, "pipeline committed");
     Ok(())
+}
+
+fn state_has_timeouts(forwarding: &Forwarding) -> bool {
+    let committed = forwarding.committed.as_ref();
+    committed.is_some_and(|loaded| loaded.state.has_timeouts())
 }
 
 /// Checks a config and builds its initial state.

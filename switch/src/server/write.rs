@@ -3,6 +3,8 @@
 //! Because a batch is published at once, every batch is atomic for packets; the three modes differ only in what
 //! happens when an update fails.
 
+use std::sync::Arc;
+
 use tonic::{Code, Status};
 use weft_proto::codec::{Entity, Update, UpdateKind, decode_update};
 use weft_proto::p4::v1 as wire;
@@ -10,6 +12,7 @@ use weft_proto::p4::v1::write_request::Atomicity;
 use weft_proto::status::{UpdateError, batch_error};
 use weft_proto::vocab::{CounterId, CounterValue, DeviceId, EntryKey, MeterId, TableEntry};
 
+use super::idle;
 use crate::host::Shared;
 use crate::state::{EntryView, State, WriteError};
 use crate::worker::Change;
@@ -33,7 +36,7 @@ enum SetCounter {
 }
 
 /// Executes a write; returns when every worker forwards by it.
-pub(super) async fn write(shared: &Shared, request: wire::WriteRequest) -> Result<(), Status> {
+pub(super) async fn write(shared: &Arc<Shared>, request: wire::WriteRequest) -> Result<(), Status> {
     let device = shared.device(DeviceId(request.device_id))?;
     let continues = match Atomicity::try_from(request.atomicity) {
         Ok(Atomicity::ContinueOnError) => true,
@@ -51,6 +54,7 @@ pub(super) async fn write(shared: &Shared, request: wire::WriteRequest) -> Resul
             .as_mut()
             .ok_or_else(|| Status::failed_precondition("the switch has no pipeline yet"))?,
     };
+    loaded.state.set_time(shared.now());
     let mut counters = Vec::new();
     let results: Vec<Result<(), UpdateError>> = request
         .updates
@@ -75,7 +79,11 @@ pub(super) async fn write(shared: &Shared, request: wire::WriteRequest) -> Resul
                     .apply(&Change::State(device.id, Some(state)))?,
             ),
         };
+        let soonest = loaded.state.soonest_timeout().filter(|_| !staged);
         device.set_forwarding(forwarding);
+        if let Some(soonest) = soonest {
+            idle::watch(shared, device, soonest);
+        }
         if let Some(pending) = pending {
             pending.wait().await?;
         }

@@ -10,12 +10,13 @@ use std::sync::atomic::Ordering;
 
 use weft_proto::vocab::{ActionCall, EntryKey, TableAction, TableEntry, TableId};
 
+use super::idle::timeout;
 use super::{EntryView, Fingerprint, State, TableState, WriteError, check, fingerprint};
 use crate::ir::SelectorMode;
 use crate::p4info;
 use crate::program::{Program, TableDef};
 use crate::selector::{Group, Member};
-use crate::table::{Act, Bound, Installed, PackedKey};
+use crate::table::{Act, Bound, Installed, PackedKey, Stats};
 
 impl State {
     /// Adds an entry.
@@ -52,11 +53,14 @@ impl State {
             key,
             act,
             is_const: false,
-            stats: Arc::default(),
+            since_ns: self.now_ns,
+            stats: Arc::new(Stats::new(self.now_ns)),
         };
+        self.wrote_timeout(entry);
         let table = Arc::make_mut(&mut self.tables[index]);
         table.index.put(Arc::new(installed));
         table.sum = table.sum.wrapping_add(fingerprint::entry(entry));
+        table.timed += usize::from(timeout(entry).is_some());
         Ok(())
     }
 
@@ -77,14 +81,18 @@ impl State {
             key,
             act,
             is_const: false,
+            since_ns: self.now_ns,
             stats: old.stats.clone(),
         };
+        self.wrote_timeout(entry);
         let table = Arc::make_mut(&mut self.tables[index]);
         table.index.put(Arc::new(installed));
         table.sum = table
             .sum
             .wrapping_sub(fingerprint::entry(&old.entry))
             .wrapping_add(fingerprint::entry(entry));
+        table.timed -= usize::from(timeout(&old.entry).is_some());
+        table.timed += usize::from(timeout(entry).is_some());
         Ok(())
     }
 
@@ -105,6 +113,7 @@ impl State {
         let table = Arc::make_mut(&mut self.tables[index]);
         table.index.remove(&entry.key, &key);
         table.sum = table.sum.wrapping_sub(fingerprint::entry(&old.entry));
+        table.timed -= usize::from(timeout(&old.entry).is_some());
         if let Some(selector) = self.program.tables[index].selector {
             self.members[selector] -= members(&old.entry);
         }
@@ -173,6 +182,7 @@ impl State {
                 key: def.key.pack(&EntryKey::default()),
                 act: resolve_action(&self.program, entry)?,
                 is_const: false,
+                since_ns: self.now_ns,
                 stats: self.tables[index]
                     .default
                     .as_ref()
@@ -273,6 +283,7 @@ pub(super) fn initial(table: &TableDef) -> TableState {
                 _ => Act::Select(Group::new(SelectorMode::Hash, Vec::new())),
             },
             is_const,
+            since_ns: 0,
             stats: Arc::default(),
         })
     };

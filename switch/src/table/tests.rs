@@ -124,6 +124,7 @@ fn installed(layout: &KeyLayout, key: &EntryKey, serial: u128) -> Arc<Installed>
             args: [serial].into(),
         }),
         is_const: false,
+        since_ns: 0,
         stats: Arc::default(),
     })
 }

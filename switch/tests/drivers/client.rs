@@ -166,32 +166,78 @@ impl Lab {
         atomicity: wire::write_request::Atomicity,
         updates: &[Update],
     ) -> Result<(), Status> {
-        let schema = pipeline::schema();
         let request = wire::WriteRequest {
             device_id: device,
             election_id: Some(election(1)),
-            updates: updates
-                .iter()
-                .map(|update| encode_update(&schema, update))
-                .collect(),
+            updates: updates.iter().map(|update| self.wire(update)).collect(),
             atomicity: atomicity.into(),
             ..wire::WriteRequest::default()
         };
         self.p4.clone().write(request).await.map(|_| ())
     }
 
-    pub(crate) async fn read(&self, device: u64, query: &Query) -> Vec<wire::Entity> {
+    /// An update of the test pipeline on the wire.
+    #[expect(
+        clippy::unused_self,
+        reason = "reads as what the lab's pipeline makes of it"
+    )]
+    pub(crate) fn wire(&self, update: &Update) -> wire::Update {
+        encode_update(&pipeline::schema(), update)
+    }
+
+    /// A batch that may be no batch at all.
+    pub(crate) async fn write_wire(
+        &self,
+        device: u64,
+        updates: Vec<wire::Update>,
+    ) -> Result<(), Status> {
+        let request = wire::WriteRequest {
+            device_id: device,
+            election_id: Some(election(1)),
+            updates,
+            ..wire::WriteRequest::default()
+        };
+        self.p4.clone().write(request).await.map(|_| ())
+    }
+
+    pub(crate) async fn try_read(
+        &self,
+        device: u64,
+        queries: &[Query],
+    ) -> Result<Vec<wire::Entity>, Status> {
+        let entities = queries.iter().map(encode_query).collect();
+        self.read_wire(device, entities).await.1
+    }
+
+    /// What a read was answered before it ended, and how it ended.
+    pub(crate) async fn read_wire(
+        &self,
+        device: u64,
+        entities: Vec<wire::Entity>,
+    ) -> (Vec<wire::Entity>, Result<Vec<wire::Entity>, Status>) {
         let request = wire::ReadRequest {
             device_id: device,
-            entities: vec![encode_query(query)],
+            entities,
             ..wire::ReadRequest::default()
         };
-        let mut responses = self.p4.clone().read(request).await.unwrap().into_inner();
-        let mut entities = Vec::new();
-        while let Some(response) = responses.message().await.unwrap() {
-            entities.extend(response.entities);
+        let mut answered = Vec::new();
+        let mut responses = match self.p4.clone().read(request).await {
+            Ok(responses) => responses.into_inner(),
+            Err(status) => return (answered, Err(status)),
+        };
+        loop {
+            match responses.message().await {
+                Ok(Some(response)) => answered.extend(response.entities),
+                Ok(None) => return (answered.clone(), Ok(answered)),
+                Err(status) => return (answered, Err(status)),
+            }
         }
-        entities
+    }
+
+    pub(crate) async fn read(&self, device: u64, query: &Query) -> Vec<wire::Entity> {
+        self.try_read(device, std::slice::from_ref(query))
+            .await
+            .unwrap()
     }
 }
 
@@ -213,6 +259,14 @@ impl Stream {
         self.ask(Ask::Arbitration(wire::MasterArbitrationUpdate {
             device_id: device,
             election_id: Some(election(election_id)),
+            ..wire::MasterArbitrationUpdate::default()
+        }));
+    }
+
+    /// Bids without an election id.
+    pub(crate) fn bid_as_backup(&self, device: u64) {
+        self.ask(Ask::Arbitration(wire::MasterArbitrationUpdate {
+            device_id: device,
             ..wire::MasterArbitrationUpdate::default()
         }));
     }

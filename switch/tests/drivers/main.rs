@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod arbitration;
 #[cfg(test)]
+mod checklist;
+#[cfg(test)]
 mod client;
 #[cfg(test)]
 mod config;

@@ -29,7 +29,7 @@ const SOURCE: &str = r#"{
   "tables": [
     { "name": "forward", "keys": [{ "name": "in_port", "value": { "field": "std.in_port" }, "kind": "exact" }],
       "actions": [{ "name": "send" }, { "name": "replicate" }, { "name": "punt" }, { "name": "refuse" }],
-      "defaultAction": { "action": "refuse" }, "size": 8, "counters": true },
+      "defaultAction": { "action": "refuse" }, "size": 8, "counters": true, "idleTimeout": true },
     { "name": "deny", "keys": [{ "name": "type", "value": { "field": "ethernet.type" }, "kind": "ternary" }],
       "actions": [{ "name": "refuse" }, { "name": "pass" }], "size": 8 }
   ],
