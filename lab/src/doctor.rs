@@ -3,32 +3,33 @@
 //! Each need is tried in a process of its own, which is started as `weft doctor --probe NAME` and says what it found:
 //! a process that enters namespaces does not come back from them, and one that the machine kills has told as much.
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Stdio};
 
-use nix::sched::{CloneFlags, unshare};
-use nix::unistd::{getegid, geteuid};
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, Socket, Type};
 use weft_proto::vocab::MacAddr;
+use weft_switch::port::packet;
 use weft_switch::port::tuntap::{self, TuntapConfig};
 use weft_switch::ports::Medium;
 
 use crate::dataplane::chain;
-use crate::netlink;
+use crate::host::ports::TUN_NODE;
+use crate::netlink::{self, Veth};
 use crate::netns::Netns;
 use crate::process::spawn_in_pid_namespace;
+use crate::user_namespace;
 
-const TUN: &str = "/dev/net/tun";
-const AS_ROOT: &str = "run it as root";
 const CONTAINER: &str = "outside of containers, or in one with --cap-add SYS_ADMIN --cap-add NET_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined";
+const KERNEL: &str = "a kernel with CONFIG_VETH and CONFIG_PACKET; in a container: --cap-add NET_ADMIN --cap-add NET_RAW";
 
 /// What labs need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// Root: this version does not build labs in a user namespace.
+    /// Root, or a user namespace to be root in.
     Privileges,
     /// Hosts are network namespaces.
     NetworkNamespaces,
@@ -36,12 +37,16 @@ pub enum Need {
     PidNamespaces,
     /// Interfaces are configured by netlink.
     Netlink,
-    /// TAP devices come from here.
-    TunDevice,
-    /// TAP devices with super-packets and partial checksums.
-    Tap,
-    /// Sockets that see whole frames.
+    /// Probes and captures in hosts.
     RawSockets,
+    /// TAP and TUN devices come from here.
+    TunDevice,
+    /// `port: tap`: a TAP device with super-packets and partial checksums.
+    Tap,
+    /// `port: tun`: the same of a TUN device.
+    Tun,
+    /// `port: veth`: a veth pair and a packet socket with virtio-net headers.
+    PacketSocket,
 }
 
 /// What was found.
@@ -74,14 +79,16 @@ impl Trouble {
 
 impl Need {
     /// Everything that labs need.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Privileges,
         Self::NetworkNamespaces,
         Self::PidNamespaces,
         Self::Netlink,
+        Self::RawSockets,
         Self::TunDevice,
         Self::Tap,
-        Self::RawSockets,
+        Self::Tun,
+        Self::PacketSocket,
     ];
 
     /// Its name, for people and for the command line.
@@ -91,10 +98,20 @@ impl Need {
             Self::NetworkNamespaces => "network-namespaces",
             Self::PidNamespaces => "pid-namespaces",
             Self::Netlink => "netlink",
+            Self::RawSockets => "raw-sockets",
             Self::TunDevice => "tun-device",
             Self::Tap => "tap",
-            Self::RawSockets => "raw-sockets",
+            Self::Tun => "tun",
+            Self::PacketSocket => "packet-socket",
         }
+    }
+
+    /// Whether a lab can do without it, by another kind of port.
+    pub fn is_a_choice(self) -> bool {
+        matches!(
+            self,
+            Self::TunDevice | Self::Tap | Self::Tun | Self::PacketSocket
+        )
     }
 
     /// A need by its name.
@@ -142,11 +159,7 @@ impl Need {
 
     fn attempt(self) -> Result<String, Trouble> {
         match self {
-            Self::Privileges if geteuid().is_root() => Ok("root".to_owned()),
-            Self::Privileges => Err(Trouble {
-                detail: "this is not root".to_owned(),
-                fix: AS_ROOT.to_owned(),
-            }),
+            Self::Privileges => become_root(),
             Self::NetworkNamespaces => enter_namespace().map(|_| "can be made".to_owned()),
             Self::PidNamespaces => pid_namespace(),
             Self::Netlink => {
@@ -155,8 +168,6 @@ impl Need {
                     .map_err(|error| Trouble::new("configure an interface", &error, CONTAINER))?;
                 Ok("configures interfaces".to_owned())
             }
-            Self::TunDevice => tun_device(),
-            Self::Tap => tap_device(),
             Self::RawSockets => {
                 enter_namespace()?;
                 Socket::new(Domain::PACKET, Type::RAW, None).map_err(|error| {
@@ -165,47 +176,36 @@ impl Need {
                 })?;
                 Ok("can be opened".to_owned())
             }
+            Self::TunDevice => tun_device(),
+            Self::Tap => device(Medium::L2),
+            Self::Tun => device(Medium::L3),
+            Self::PacketSocket => packet_socket(),
         }
     }
+}
+
+/// Whether labs can be built by what was found: everything but the ports works, and one kind of port for Ethernet.
+pub fn labs_run(findings: &[Finding]) -> bool {
+    let works = |need: Need| {
+        let mut findings = findings.iter();
+        findings.any(|finding| finding.name == need.name() && finding.works)
+    };
+    let mut needs = Need::ALL.into_iter();
+    needs.all(|need| need.is_a_choice() || works(need))
+        && (works(Need::Tap) || works(Need::PacketSocket))
 }
 
 /// Root as it is, or in a user namespace.
 fn become_root() -> Result<String, Trouble> {
-    if geteuid().is_root() {
-        return Ok("root".to_owned());
-    }
-    let (user, group) = (geteuid(), getegid());
-    let failed = |error: io::Error| {
-        let what = "make a user namespace, and this is not root";
-        Trouble::new(what, &error, user_namespace_fix())
+    let found = match user_namespace::is_root() {
+        true => "root",
+        false => "in a user namespace",
     };
-    unshare(CloneFlags::CLONE_NEWUSER)
-        .map_err(io::Error::from)
-        .map_err(failed)?;
-    for (file, content) in [
-        ("setgroups", "deny".to_owned()),
-        ("uid_map", format!("0 {user} 1")),
-        ("gid_map", format!("0 {group} 1")),
-    ] {
-        fs::write(format!("/proc/self/{file}"), content).map_err(failed)?;
-    }
-    Ok("a user namespace".to_owned())
-}
-
-/// What keeps this machine's users from namespaces of their own.
-fn user_namespace_fix() -> String {
-    let switches = [
-        ("kernel.apparmor_restrict_unprivileged_userns", "1", "0"),
-        ("kernel.unprivileged_userns_clone", "0", "1"),
-        ("user.max_user_namespaces", "0", "15000"),
-    ];
-    for (name, off, on) in switches {
-        let file = format!("/proc/sys/{}", name.replace('.', "/"));
-        if fs::read_to_string(file).is_ok_and(|value| value.trim() == off) {
-            return format!("sudo sysctl -w {name}={on}");
-        }
-    }
-    AS_ROOT.to_owned()
+    user_namespace::enter_new().map_err(|error| Trouble {
+        detail: chain(&error),
+        fix: user_namespace::fix(),
+    })?;
+    Ok(found.to_owned())
 }
 
 fn enter_namespace() -> Result<Netns, Trouble> {
@@ -233,8 +233,8 @@ fn pid_namespace() -> Result<String, Trouble> {
 }
 
 fn tun_device() -> Result<String, Trouble> {
-    match OpenOptions::new().read(true).write(true).open(TUN) {
-        Ok(_) => Ok(format!("{TUN} opens")),
+    match OpenOptions::new().read(true).write(true).open(TUN_NODE) {
+        Ok(_) => Ok(format!("{TUN_NODE} opens")),
         Err(error) => {
             let fix = match error.kind() {
                 io::ErrorKind::NotFound => {
@@ -243,17 +243,17 @@ fn tun_device() -> Result<String, Trouble> {
                 io::ErrorKind::PermissionDenied => "sudo chmod 0666 /dev/net/tun",
                 _ => "sudo modprobe tun",
             };
-            Err(Trouble::new(&format!("open {TUN}"), &error, fix))
+            Err(Trouble::new(&format!("open {TUN_NODE}"), &error, fix))
         }
     }
 }
 
-fn tap_device() -> Result<String, Trouble> {
+fn device(medium: Medium) -> Result<String, Trouble> {
     tun_device()?;
     enter_namespace()?;
     let config = TuntapConfig {
         name: "weft0".to_owned(),
-        medium: Medium::L2,
+        medium,
         mac: MacAddr([2, 0, 0, 0, 0, 1]),
         mtu: 1500,
         offloads: true,
@@ -262,11 +262,28 @@ fn tap_device() -> Result<String, Trouble> {
     match tuntap::create(&config) {
         Ok(_) => Ok("with virtio-net header and offloads".to_owned()),
         Err(error) => Err(Trouble::new(
-            "make a TAP device with virtio-net header and offloads",
+            "make a device with virtio-net header and offloads",
             &error,
             "in a container: --cap-add NET_ADMIN; else a kernel with CONFIG_TUN",
         )),
     }
+}
+
+fn packet_socket() -> Result<String, Trouble> {
+    let here = enter_namespace()?;
+    let veth = Veth {
+        name: "weft0".to_owned(),
+        mac: MacAddr([2, 0, 0, 0, 0, 1]),
+        mtu: 1500,
+        peer: "weft1".to_owned(),
+        peer_namespace: here.as_fd().as_raw_fd(),
+    };
+    netlink::add_veth(&veth)
+        .and_then(|()| netlink::set_up(&veth.peer))
+        .map_err(|error| Trouble::new("make a veth pair", &error, KERNEL))?;
+    packet::open(&veth.peer, true)
+        .map_err(|error| Trouble::new("open a packet socket", &error, KERNEL))?;
+    Ok("on a veth pair, with virtio-net header".to_owned())
 }
 
 #[cfg(test)]
@@ -279,5 +296,23 @@ mod tests {
             assert_eq!(Need::by_name(need.name()), Some(need));
         }
         assert_eq!(Need::by_name("rest"), None);
+    }
+
+    #[test]
+    fn one_kind_of_port_is_enough() {
+        let found = |missing: &[Need]| {
+            let findings = Need::ALL.map(|need| Finding {
+                name: need.name().to_owned(),
+                works: !missing.contains(&need),
+                detail: String::new(),
+                fix: None,
+            });
+            labs_run(&findings)
+        };
+        assert!(found(&[]));
+        assert!(found(&[Need::TunDevice, Need::Tap, Need::Tun]));
+        assert!(found(&[Need::PacketSocket]));
+        assert!(!found(&[Need::Tap, Need::PacketSocket]));
+        assert!(!found(&[Need::Privileges]));
     }
 }
