@@ -18,8 +18,8 @@ use crate::compile::{Owner, OwnerTag, explain};
 use crate::flow::text::{Form, Format, Pattern, Ports, print};
 use crate::model::{Model, Peer, Port, Switch};
 use crate::spec::trace::{
-    TraceAction, TraceAnswer, TraceCause, TraceChange, TraceEntry, TraceHop, TracePlace,
-    TraceTable, TraceVerdict,
+    TraceAction, TraceAnswer, TraceCause, TraceChange, TraceChoice, TraceEntry, TraceHop,
+    TraceMember, TraceMemberState, TracePlace, TraceTable, TraceVerdict,
 };
 
 pub(crate) use packet::{Unsent, probe};
@@ -257,8 +257,29 @@ impl Names<'_> {
                 cause: self.cause(hop, schema, &entry),
             }),
             action: action(schema, &ports, step),
+            choice: step.choice.as_ref().map(|choice| self.choice(hop, choice)),
             rewrite,
             drop,
+        }
+    }
+
+    fn choice(&self, hop: &node::TraceHop, choice: &node::TraceChoice) -> TraceChoice {
+        let given = |id: u32| (id != 0).then_some(id);
+        let members = (0..)
+            .zip(&choice.members)
+            .map(|(index, member)| TraceMember {
+                member: given(member.member_id),
+                weight: member.weight,
+                watch_port: given(member.watch_port).map(|port| self.port_name(hop, port)),
+                state: match member.alive {
+                    _ if choice.chosen == Some(index) => TraceMemberState::Chosen,
+                    true => TraceMemberState::Alive,
+                    false => TraceMemberState::Down,
+                },
+            });
+        TraceChoice {
+            group: given(choice.group_id),
+            members: members.collect(),
         }
     }
 

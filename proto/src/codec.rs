@@ -12,6 +12,7 @@ mod error;
 mod filter;
 mod group;
 mod metadata;
+mod profile;
 mod update;
 
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub use array::{
 pub use entry::{counter_data, decode_counter, decode_entry, encode_entry};
 pub use error::{EntryError, GroupError, MetadataError};
 pub use filter::{EntryFilter, Query, decode_filter, decode_query, encode_filter, encode_query};
-pub use group::{decode_group, encode_group};
+pub use group::{decode_group, decode_session, encode_group, encode_session};
 pub use metadata::{decode_packet_metadata, encode_packet_metadata};
+pub use profile::{decode_member, decode_profile_group, encode_member, encode_profile_group};
 pub use update::{Entity, Update, UpdateKind, decode_update, encode_update};

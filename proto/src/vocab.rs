@@ -3,9 +3,15 @@
 //! These types carry no serde and no wire form. Field values are numbers of at most 128 bits; the width belongs to
 //! the field's declaration in P4Info, not to the value.
 
+mod profile;
+mod replication;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+
+pub use profile::{GroupMember, ProfileGroup, ProfileMember};
+pub use replication::{CloneSession, MulticastGroup, Replica};
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $inner:ty) => {
@@ -58,8 +64,20 @@ id!(
     CounterId, u32
 );
 id!(
+    /// The id of a member of an action profile, 1 and up, unique within it.
+    MemberId, u32
+);
+id!(
+    /// The id of a group of an action profile, 1 and up, unique within it.
+    ProfileGroupId, u32
+);
+id!(
     /// A multicast group's id, 1 and up.
     MulticastGroupId, u32
+);
+id!(
+    /// A clone session's id, 1 and up.
+    CloneSessionId, u32
 );
 id!(
     /// A bid for being primary; the larger wins (P4Runtime §5).
@@ -135,7 +153,7 @@ pub struct EntryKey {
 }
 
 /// A named action with its arguments, in the order of their ids.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ActionCall {
     /// The action.
     pub action: ActionId,
@@ -159,8 +177,12 @@ pub struct WeightedAction {
 pub enum TableAction {
     /// One action.
     Call(ActionCall),
-    /// A one-shot selector group: a hash chooses one member for each flow.
+    /// A one-shot selector group: one member is chosen for each flow.
     OneShot(Vec<WeightedAction>),
+    /// A member of the table's action profile.
+    Member(MemberId),
+    /// A group of the table's action selector: one member is chosen for each flow.
+    Group(ProfileGroupId),
 }
 
 impl From<ActionCall> for TableAction {
@@ -182,26 +204,6 @@ pub struct TableEntry {
     pub is_default: bool,
     /// 0 is never, else nanoseconds without a hit after which the primary is told.
     pub idle_timeout_ns: i64,
-}
-
-/// A copy that a multicast group makes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Replica {
-    /// Where the copy leaves.
-    pub port: PortNo,
-    /// Told apart copies on one port; the egress pipeline can match it.
-    pub instance: u16,
-}
-
-/// A multicast group with its replicas, sorted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MulticastGroup {
-    /// The group.
-    pub id: MulticastGroupId,
-    /// The copies.
-    pub replicas: Vec<Replica>,
-    /// Opaque to the switch, returned on read.
-    pub metadata: Vec<u8>,
 }
 
 /// Packets and bytes, as P4Runtime counts them.

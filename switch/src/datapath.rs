@@ -8,7 +8,9 @@
 //! Nothing is allocated for a packet that leaves by one port: its headers are taken apart into the worker's
 //! [`Scratch`], and put back in front of the payload where it stands.
 
-use weft_proto::vocab::{DeviceId, PortNo, Replica};
+mod replicas;
+
+use weft_proto::vocab::{CloneSessionId, DeviceId, PortNo, Replica};
 
 use crate::checksum;
 use crate::drops::DropReason;
@@ -65,6 +67,9 @@ pub struct Scratch<O = Quiet> {
     key: Vec<u64>,
     copies: Vec<Replica>,
     punts: Vec<Vec<(u32, u128)>>,
+    clones: Vec<CloneSessionId>,
+    /// The frame as ingress left it, while clones are made.
+    held: Frame,
     buckets: Buckets,
     /// Frames that one copy became.
     frames: Vec<Packet>,
@@ -90,6 +95,8 @@ impl<O> Scratch<O> {
             key: Vec::new(),
             copies: Vec::new(),
             punts: Vec::new(),
+            clones: Vec::new(),
+            held: Frame::default(),
             buckets: Buckets::default(),
             frames: Vec::new(),
             observer,
@@ -146,13 +153,17 @@ impl Datapath {
         out: &mut Vec<Emit>,
     ) {
         cx.sent.clear();
-        match self.ingress(cx, in_port, metadata, &mut packet, now) {
+        cx.clones.clear();
+        let decided = self.ingress(cx, in_port, metadata, &mut packet, now);
+        let cloned = !cx.clones.is_empty() && self.clones(cx, in_port, &packet, now, out);
+        match decided {
             Err(reason) => {
                 cx.observer.dropped(reason);
                 cx.pool.recycle(packet);
                 out.push(Emit::Dropped { reason });
             }
             Ok(mut decided) => {
+                decided.listed = cloned || decided.rejected.is_some() || decided.fragment.is_some();
                 for metadata in cx.punts.drain(..) {
                     cx.observer.punted();
                     let packet = cx.pool.copy(&packet);
@@ -185,24 +196,9 @@ impl Datapath {
         now: Nanos,
     ) -> Result<Decided, DropReason> {
         let program = self.state.program();
-        let std = &program.layout.std;
-        let is_l2 = self.is_l2(in_port);
-        segment::validate(packet, is_l2)?;
+        segment::validate(packet, self.is_l2(in_port))?;
+        self.parse(&mut cx.frame, in_port, metadata, packet)?;
         let frame = &mut cx.frame;
-        frame.reset(program);
-        let mut set = |slot: crate::bits::Slot, value| slot.write(&mut frame.arena, value);
-        set(std.in_port, in_port.0.into());
-        set(std.packet_length, packet.len() as u128);
-        set(std.wire_length, packet.largest_segment() as u128);
-        set(std.l3, (!is_l2).into());
-        for &(id, value) in metadata {
-            let index = (id as usize).wrapping_sub(1);
-            if let Some(slot) = program.packet_out.get(index) {
-                set(*slot, value);
-            }
-        }
-        parser::parse(program, frame, packet.head())?;
-        frame.received = frame.valid;
         cx.observer.parsed(program, &frame.arena, frame.valid);
         let uncounted = frame.header_bytes(&program.layout, program.uncounted);
         let counted = Counted::of(packet, uncounted);
@@ -220,7 +216,36 @@ impl Datapath {
             counted,
             rejected: machine.rejected,
             fragment: machine.fragment.map(|size| size as usize),
+            excess: 0,
+            listed: false,
         })
+    }
+
+    /// Takes a packet apart, with what is known of it from the start.
+    fn parse(
+        &self,
+        frame: &mut Frame,
+        in_port: PortNo,
+        metadata: &[(u32, u128)],
+        packet: &Packet,
+    ) -> Result<(), DropReason> {
+        let program = self.state.program();
+        let std = &program.layout.std;
+        frame.reset(program);
+        let mut set = |slot: crate::bits::Slot, value| slot.write(&mut frame.arena, value);
+        set(std.in_port, in_port.0.into());
+        set(std.packet_length, packet.len() as u128);
+        set(std.wire_length, packet.largest_segment() as u128);
+        set(std.l3, (!self.is_l2(in_port)).into());
+        for &(id, value) in metadata {
+            let index = (id as usize).wrapping_sub(1);
+            if let Some(slot) = program.packet_out.get(index) {
+                set(*slot, value);
+            }
+        }
+        parser::parse(program, frame, packet.head())?;
+        frame.received = frame.valid;
+        Ok(())
     }
 
     /// Bytes in front of the customer's frame, as it leaves.
@@ -265,9 +290,11 @@ impl Datapath {
             Verdict::Drop(reason) => return Some(reason),
             Verdict::Output(port) => cx.copies.push(Replica { port, instance }),
             Verdict::Multicast(group) => {
-                let replicas = self.state.group(group).map_or(&[][..], |g| &g.replicas);
-                let others = replicas.iter().filter(|replica| replica.port != in_port);
-                cx.copies.extend(others);
+                if let Some(group) = self.state.group(group) {
+                    let replicas = self.replicas(&group.replicas, &group.backups);
+                    cx.copies
+                        .extend(replicas.filter(|replica| replica.port != in_port));
+                }
             }
             Verdict::Flood => {
                 let others = self
@@ -328,7 +355,10 @@ impl Datapath {
                 out.push(Emit::PacketIn { metadata, packet });
             }
             Ok(None) => {
-                if decided.rejected.is_some() || decided.fragment.is_some() {
+                if decided.excess > 0 {
+                    packet.truncate(packet.len().saturating_sub(decided.excess));
+                }
+                if decided.listed {
                     cx.sent
                         .push(Counted::of(&packet, self.uncounted(&cx.frame)));
                 }
@@ -392,7 +422,7 @@ impl Datapath {
         let emitted = frame.header_bytes(&program.layout, program.emitted);
         let below_ip = frame.header_bytes(&program.layout, program.emitted & program.below_ip);
         let largest = packet.largest_segment() + emitted - frame.consumed;
-        let size = largest - below_ip;
+        let size = largest.saturating_sub(below_ip + decided.excess);
         let cut = decided.fragment.filter(|&cut| size > cut);
         if cut.unwrap_or(size) > mtu {
             return Err(DropReason::MTU);
@@ -419,6 +449,7 @@ impl Datapath {
             packets: counted.packets,
             bytes: counted.bytes,
             punts: &mut cx.punts,
+            clones: &mut cx.clones,
             observer: &mut cx.observer,
             device: self.device,
             buckets: &mut cx.buckets,
@@ -457,6 +488,10 @@ struct Decided {
     rejected: Option<Rejected>,
     /// Largest IPv4 packet that leaves whole.
     fragment: Option<usize>,
+    /// Bytes that are cut off its end.
+    excess: usize,
+    /// What leaves counts otherwise than what came, and so each packet is listed with what it counts.
+    listed: bool,
 }
 
 /// Puts the valid headers, `emitted` bytes in all, in front of the payload.

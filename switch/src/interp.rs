@@ -6,15 +6,15 @@
 )]
 
 mod array;
+mod choice;
 mod eval;
 mod frame;
 
-use weft_proto::vocab::{DeviceId, MulticastGroupId, PortNo};
+use weft_proto::vocab::{CloneSessionId, DeviceId, MulticastGroupId, PortNo};
 
 pub(crate) use self::eval::Reader;
 use self::eval::mix_value;
 pub(crate) use self::frame::Frame;
-use crate::bits::mix;
 use crate::checksum;
 use crate::drops::DropReason;
 use crate::limit::Buckets;
@@ -59,6 +59,8 @@ pub(crate) struct Machine<'a, O> {
     pub(crate) bytes: u64,
     /// Metadata of the copies for the controller, one after the other.
     pub(crate) punts: &'a mut Vec<Vec<(u32, u128)>>,
+    /// Clone sessions, each once.
+    pub(crate) clones: &'a mut Vec<CloneSessionId>,
     pub(crate) observer: &'a mut O,
     /// The switch, and what its ports have left for error messages.
     pub(crate) device: DeviceId,
@@ -162,18 +164,13 @@ impl<O: Observer> Machine<'_, O> {
         }
         let bound: &Bound = match &found.act {
             Act::Call(bound) => bound,
-            Act::Select(group) => {
-                let selector = table.selector.unwrap_or_default();
-                let mut hash = mix(self.salt, index as u64);
-                for slot in &self.program.selectors[selector].hash {
-                    hash = mix_value(hash, slot.read(&self.frame.arena));
-                }
-                let Some(bound) = group.choose(mix(hash, 0), self.ports) else {
+            act => match self.choose(index, act) {
+                Some(bound) => bound,
+                None => {
                     self.verdict = Verdict::Drop(DropReason::EMPTY_GROUP);
                     return (hit.is_some(), None, Flow::Exit);
-                };
-                bound
-            }
+                }
+            },
         };
         self.observer.acts(bound.action, &bound.args);
         let program = self.program;
@@ -239,6 +236,12 @@ impl<O: Observer> Machine<'_, O> {
                 Instr::Flood => self.verdict = Verdict::Flood,
                 Instr::Drop(reason) => self.verdict = Verdict::Drop(*reason),
                 Instr::ToController => self.punt(),
+                Instr::Clone(session) => {
+                    let session = CloneSessionId(self.eval(session, args) as u32);
+                    if !self.clones.contains(&session) {
+                        self.clones.push(session);
+                    }
+                }
                 Instr::Reject {
                     quote,
                     gone,

@@ -245,6 +245,13 @@ impl Topology {
         self.switches.get(&at.device)?.ports.get(&at.port)
     }
 
+    /// The numbers of a switch's ports.
+    pub(crate) fn port_numbers(&self, device: DeviceId) -> BTreeSet<PortNo> {
+        let switch = self.switches.get(&device);
+        let ports = switch.into_iter().flat_map(|switch| switch.ports.keys());
+        ports.copied().collect()
+    }
+
     fn port_mut(&mut self, at: Endpoint) -> Result<&mut Port, HostError> {
         let Endpoint { device, port } = at;
         self.switches

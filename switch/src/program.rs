@@ -15,7 +15,7 @@ mod table;
 
 use weft_proto::p4::config::v1::P4Info;
 use weft_proto::schema::Schema;
-use weft_proto::vocab::{CounterId, MeterId, TableEntry, TableId};
+use weft_proto::vocab::{CounterId, MeterId, ProfileId, TableEntry, TableId};
 
 use crate::bits::Slot;
 use crate::drops::DropReason;
@@ -179,6 +179,14 @@ impl Program {
         (index < self.counters.len()).then_some(index)
     }
 
+    /// An action profile's index.
+    pub(crate) fn selector_index(&self, id: ProfileId) -> Option<usize> {
+        let index = usize::try_from(id.0 ^ p4info::PROFILE)
+            .ok()?
+            .checked_sub(1)?;
+        (index < self.selectors.len()).then_some(index)
+    }
+
     /// A table's index.
     pub(crate) fn table_index(&self, id: TableId) -> Option<usize> {
         let index = usize::try_from(id.0 ^ p4info::TABLE).ok()?.checked_sub(1)?;
@@ -308,6 +316,7 @@ pub(crate) enum Instr {
     Flood,
     Drop(DropReason),
     ToController,
+    Clone(Ex),
     Reject {
         /// The first header that is quoted.
         quote: u8,
@@ -370,8 +379,16 @@ pub(crate) struct SelectorDef {
     pub(crate) name: String,
     pub(crate) hash: Box<[Slot]>,
     pub(crate) mode: ir::SelectorMode,
+    pub(crate) counts: ir::SizeCounts,
     pub(crate) size: usize,
     pub(crate) max_group_size: usize,
+}
+
+impl SelectorDef {
+    /// Whether sizes count each member once, whatever its weight.
+    pub(crate) fn counts_members(&self) -> bool {
+        self.counts == ir::SizeCounts::Members
+    }
 }
 
 #[derive(Debug)]

@@ -7,7 +7,7 @@
 
 #![expect(clippy::cast_possible_truncation, reason = "hashes are cut on purpose")]
 
-use weft_proto::vocab::PortNo;
+use weft_proto::vocab::{MemberId, PortNo};
 
 use crate::bits::{choose, mix};
 use crate::ir::SelectorMode;
@@ -21,8 +21,8 @@ const SLOTS_PER_WEIGHT: u64 = 100;
 /// Draws before the first live member in order is taken.
 const DRAWS: u64 = 8;
 
-/// A group of weighted actions.
-#[derive(Debug)]
+/// A group of weighted members.
+#[derive(Clone, Debug)]
 pub(crate) struct Group {
     members: Box<[Member]>,
     /// Member by slot; empty where the first live member is taken.
@@ -30,13 +30,26 @@ pub(crate) struct Group {
 }
 
 /// One member.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Member {
-    pub(crate) bound: Bound,
+    pub(crate) does: Does,
     /// 1 and up.
     pub(crate) weight: u32,
     /// The member is alive while this port is up.
     pub(crate) watch: Option<PortNo>,
+}
+
+/// What a member does.
+#[derive(Clone, Debug)]
+pub(crate) enum Does {
+    /// An action of its own, as in a one-shot set.
+    Call(Bound),
+    /// What the profile's member does, which may change under it.
+    Member {
+        id: MemberId,
+        /// Where the profile keeps it.
+        slot: u32,
+    },
 }
 
 impl Group {
@@ -52,23 +65,45 @@ impl Group {
         }
     }
 
-    /// The live member for a flow's hash.
-    pub(crate) fn choose(&self, hash: u64, ports: &PortSet) -> Option<&Bound> {
-        let alive = |member: &Member| member.watch.is_none_or(|port| ports.is_up(port));
+    /// The index of the live member for a flow's hash.
+    pub(crate) fn choose(&self, hash: u64, ports: &PortSet) -> Option<usize> {
         let mut draw = hash;
         for attempt in 0..DRAWS {
             let slot = choose(draw, self.slots.len());
             let Some(&index) = self.slots.get(slot) else {
                 break;
             };
-            let member = &self.members[usize::from(index)];
-            if alive(member) {
-                return Some(&member.bound);
+            let index = usize::from(index);
+            if self.members[index].is_alive(ports) {
+                return Some(index);
             }
             draw = mix(draw, attempt);
         }
-        let member = self.members.iter().find(|member| alive(member))?;
-        Some(&member.bound)
+        self.members
+            .iter()
+            .position(|member| member.is_alive(ports))
+    }
+
+    /// The members, in the order that was given.
+    pub(crate) fn members(&self) -> &[Member] {
+        &self.members
+    }
+}
+
+impl Member {
+    /// Whether it may be chosen.
+    pub(crate) fn is_alive(&self, ports: &PortSet) -> bool {
+        self.watch.is_none_or(|port| ports.is_up(port))
+    }
+
+    /// What tells its permutation apart. A member of a profile keeps its flows when its action changes.
+    fn identity(&self) -> u64 {
+        match &self.does {
+            Does::Member { id, .. } => mix(u64::MAX, id.0.into()),
+            Does::Call(bound) => bound.args.iter().fold(bound.action.into(), |hash, arg| {
+                mix(mix(hash, (*arg >> 64) as u64), *arg as u64)
+            }),
+        }
     }
 }
 
@@ -131,16 +166,12 @@ fn walks(members: &[Member], count: usize) -> Vec<Walk> {
         .iter()
         .map(|member| {
             // Equal members are told apart by how many there were before.
-            let identity = (member.bound.action, &member.bound.args);
+            let identity = member.identity();
             let twin = seen
                 .entry(identity)
                 .and_modify(|n| *n += 1)
                 .or_insert(0_u64);
-            let mut hash = mix(u64::from(member.bound.action), *twin);
-            for arg in &member.bound.args {
-                hash = mix(hash, (*arg >> 64) as u64);
-                hash = mix(hash, *arg as u64);
-            }
+            let hash = mix(identity, *twin);
             let at = choose(hash, count);
             let step = 1 + choose(mix(hash, 1), count - 1);
             Walk {

@@ -1,4 +1,4 @@
-//! Forwarding state: the entries, defaults and groups that one program's tables hold.
+//! Forwarding state: what one program's tables, action profiles and replication engine hold.
 //!
 //! A state is a value. A writer clones it, changes the clone and publishes it; tables that did not change are shared,
 //! and counters belong to entries, so they go on over clones and over MODIFY.
@@ -8,14 +8,18 @@ mod check;
 mod error;
 mod fingerprint;
 mod idle;
+mod profiles;
 mod replication;
+mod slab;
 mod tables;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use weft_proto::vocab::{CounterValue, MulticastGroup, MulticastGroupId, TableEntry};
+use weft_proto::vocab::{
+    CloneSession, CloneSessionId, CounterValue, MulticastGroup, MulticastGroupId, TableEntry,
+};
 
 use crate::drops::{DropNames, DropReason};
 use crate::program::Program;
@@ -25,6 +29,7 @@ pub use self::array::MeterView;
 use self::array::{CounterCells, MeterCells};
 pub use self::error::WriteError;
 pub use self::idle::Expired;
+pub(crate) use self::profiles::Profile;
 
 /// Packets and bytes that hit one entry; shared by all clones of the state.
 #[derive(Debug, Default)]
@@ -73,18 +78,20 @@ pub struct EntryView<'a> {
 pub struct Fingerprint {
     /// Entries, the default not counted.
     pub entries: u64,
-    /// Sum over key, action and metadata of each entry and of a default that was written.
+    /// Sum over key, action and metadata of each entry and of a default that was written, and over the members and
+    /// groups of the table's profile.
     pub sum: u128,
 }
 
-/// Tables' entries and multicast groups.
+/// Tables' entries, members and groups of action profiles, multicast groups and clone sessions.
 #[derive(Clone, Debug)]
 pub struct State {
     program: Arc<Program>,
     tables: Vec<Arc<TableState>>,
+    /// Members and groups, by action profile.
+    profiles: Vec<Arc<Profile>>,
     groups: Arc<BTreeMap<MulticastGroupId, MulticastGroup>>,
-    /// Members in use, by selector.
-    members: Vec<usize>,
+    sessions: Arc<BTreeMap<CloneSessionId, CloneSession>>,
     /// The counter of each drop reason of the program.
     drop_slots: Arc<[u16]>,
     meters: Vec<MeterCells>,
@@ -116,18 +123,19 @@ impl State {
             .iter()
             .map(|table| Arc::new(tables::initial(table)))
             .collect();
-        let members = vec![0; program.selectors.len()];
         let drop_slots = (0..).take(program.drop_reasons().len()).collect();
         let meters = program.meters.iter().map(|def| MeterCells::new(def.size));
         let counters = program.counters.iter();
         let counters = counters.map(|def| CounterCells::new(def.size));
+        let profiles = program.selectors.iter().map(|_| Arc::default()).collect();
         Self {
             meters: meters.collect(),
             counters: counters.collect(),
             program,
             tables,
+            profiles,
             groups: Arc::default(),
-            members,
+            sessions: Arc::default(),
             drop_slots,
             now_ns: 0,
             soonest_ns: u64::MAX,
@@ -152,6 +160,10 @@ impl State {
 
     pub(crate) fn table(&self, index: usize) -> &TableState {
         &self.tables[index]
+    }
+
+    pub(crate) fn profile(&self, index: usize) -> &Profile {
+        &self.profiles[index]
     }
 }
 

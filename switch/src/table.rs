@@ -219,6 +219,10 @@ struct RangeCheck {
 pub(crate) enum Act {
     Call(Bound),
     Select(Group),
+    /// A member of the table's profile, by where it is kept.
+    Member(u32),
+    /// A group of the table's profile, by where it is kept.
+    Group(u32),
 }
 
 /// An action with its arguments by position.

@@ -569,6 +569,7 @@ impl Bench {
             id: MulticastGroupId(id),
             replicas: replicas.collect(),
             metadata: vec![],
+            ..MulticastGroup::default()
         };
         self.datapath.state.insert_group(&group).unwrap();
     }

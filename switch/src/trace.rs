@@ -6,13 +6,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use weft_proto::vocab::{ActionId, DeviceId, PortNo, TableEntry, TableId};
+use weft_proto::vocab::{ActionId, CloneSessionId, DeviceId, PortNo, TableEntry, TableId};
 
 use crate::datapath::Nanos;
 use crate::drops::DropReason;
 use crate::host::Endpoint;
 use crate::ir;
-use crate::observe::Observer;
+use crate::observe::{Choice, Observer};
 use crate::p4info;
 use crate::packet::Packet;
 use crate::patch::Wiring;
@@ -58,6 +58,8 @@ pub struct Hop {
 pub struct CopyOut {
     /// The port.
     pub port: PortNo,
+    /// The clone session that made it; `None`: it is the packet, or one of its replicas.
+    pub session: Option<CloneSessionId>,
     /// What egress did.
     pub steps: Vec<Step>,
     /// Why it ends here.
@@ -75,6 +77,8 @@ pub struct Step {
     pub hit: bool,
     /// The entry, or the table's default.
     pub entry: Option<TableEntry>,
+    /// Among what the action was chosen, where the entry refers to its profile.
+    pub choice: Option<Choice>,
     /// The action that ran, with its arguments in the order of declaration.
     pub action: Option<(ActionId, Vec<u128>)>,
     /// Header fields that changed.
@@ -132,6 +136,8 @@ struct Notes {
     verdict: Option<DropReason>,
     /// A table was asked, and its action has not run yet.
     open: bool,
+    /// The clone session whose copies are made.
+    session: Option<CloneSessionId>,
 }
 
 impl Notes {
@@ -242,6 +248,12 @@ impl Observer for Notes {
         }
     }
 
+    fn chose(&mut self, choice: Choice) {
+        if let Some(step) = self.steps().and_then(|steps| steps.last_mut()) {
+            step.choice = Some(choice);
+        }
+    }
+
     fn acts(&mut self, action: u16, args: &[u128]) {
         let id = ActionId(p4info::ACTION | (u32::from(action) + 1));
         if let Some(step) = self.steps().and_then(|steps| steps.last_mut()) {
@@ -277,15 +289,23 @@ impl Observer for Notes {
         }
     }
 
+    fn clones(&mut self, session: Option<CloneSessionId>) {
+        self.session = session;
+        // What follows is about the packet again.
+        self.copy = None;
+    }
+
     fn copied(&mut self, port: PortNo, arena: &[u8], valid: u128) {
         if self.muted {
             return;
         }
         self.remember(arena, valid);
         self.verdict = None;
+        let session = self.session;
         let Some(hop) = self.hop() else { return };
         hop.copies.push(CopyOut {
             port,
+            session,
             steps: Vec::new(),
             dropped: None,
             next: None,

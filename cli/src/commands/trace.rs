@@ -58,6 +58,7 @@ fn row(table: &Value) -> Option<[String; 5]> {
         true => text(&action["name"]),
         false => format!("{}({params})", text(&action["name"])),
     };
+    action.push_str(&choice(&table["choice"]));
     if let Some(reason) = table["drop"].as_str() {
         action = format!("{action} DROP {reason}").trim_start().to_owned();
     }
@@ -88,6 +89,22 @@ fn row(table: &Value) -> Option<[String; 5]> {
         action,
         rewrite.join(" "),
     ])
+}
+
+/// Which of several members it was, and which ones could not be: ` [2 of 3, p1 down]`.
+fn choice(choice: &Value) -> String {
+    let members = list(&choice["members"]);
+    if members.len() < 2 {
+        return String::new();
+    }
+    let is = |member: &Value, state: &str| member["state"].as_str() == Some(state);
+    let chosen = members.iter().position(|member| is(member, "chosen"));
+    let chosen = chosen.map_or_else(|| "none".to_owned(), |index| (index + 1).to_string());
+    let down: Vec<String> = (members.iter())
+        .filter(|member| is(member, "down"))
+        .map(|member| format!(", {} down", text(&member["watchPort"])))
+        .collect();
+    format!(" [{chosen} of {}{}]", members.len(), down.concat())
 }
 
 fn verdict(found: &Value) -> String {

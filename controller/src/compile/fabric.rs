@@ -374,6 +374,7 @@ impl<'a> Fabric<'a> {
                     id,
                     replicas,
                     metadata: self.metadata.clone(),
+                    ..MulticastGroup::default()
                 },
             );
         }

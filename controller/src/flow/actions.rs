@@ -526,6 +526,7 @@ fn group(ports: &BTreeSet<PortNo>) -> MulticastGroup {
             .map(|&port| Replica { port, instance: 0 })
             .collect(),
         metadata: Vec::new(),
+        ..MulticastGroup::default()
     }
 }
 

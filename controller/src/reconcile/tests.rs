@@ -129,6 +129,7 @@ fn group(id: u32) -> MulticastGroup {
         id: MulticastGroupId(id),
         replicas,
         metadata: vec![],
+        ..MulticastGroup::default()
     }
 }
 

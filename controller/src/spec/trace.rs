@@ -210,6 +210,9 @@ pub struct TraceTable {
     /// What was done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<TraceAction>,
+    /// Among what that was chosen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub choice: Option<TraceChoice>,
     /// Header fields that changed, each `{ "from": …, "to": … }`; one is left out where the header came or went.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub rewrite: BTreeMap<String, TraceChange>,
@@ -241,6 +244,46 @@ pub struct TraceAction {
     /// Its arguments.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<String, Value>,
+}
+
+/// Members of a group, or of an entry's action set, of which one is chosen.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TraceChoice {
+    /// The group of the table's action profile, where the entry refers to one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<u32>,
+    /// All members, in order.
+    pub members: Vec<TraceMember>,
+}
+
+/// A member that may be chosen.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TraceMember {
+    /// The member of the table's action profile, where the entry has no set of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub member: Option<u32>,
+    /// Its weight.
+    pub weight: u32,
+    /// The port with which it is alive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watch_port: Option<String>,
+    /// What became of it.
+    pub state: TraceMemberState,
+}
+
+/// Whether a member was chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum TraceMemberState {
+    /// It was.
+    Chosen,
+    /// Another one was.
+    #[default]
+    Alive,
+    /// It could not be: its port is down.
+    Down,
 }
 
 /// A field's values.

@@ -287,6 +287,7 @@ fn several_outputs_are_a_group() {
             })
             .into(),
         metadata: Vec::new(),
+        ..MulticastGroup::default()
     };
     write(&mut lab, "s2", Subject::Group(group));
     let id = 0x4000_0000;

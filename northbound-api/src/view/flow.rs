@@ -31,6 +31,12 @@ pub(crate) struct Entry {
     /// What it does where a hash chooses one of several actions for each flow.
     #[serde(skip_serializing_if = "Option::is_none")]
     action_set: Option<Vec<WeightedAction>>,
+    /// The member of the table's action profile that says what it does, where another client wrote the entry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    member: Option<u32>,
+    /// The group of the table's action profile that chooses what it does, where another client wrote the entry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<u32>,
     /// It is what a miss in the table gets.
     #[serde(rename = "default", skip_serializing_if = "std::ops::Not::not")]
     is_default: bool,
@@ -114,17 +120,22 @@ impl Names {
             let text = print(&Form::of_field(field), &self.ports, pattern);
             Some((field.name.clone(), text))
         });
-        let (action, action_set) = match entry.action {
-            Some(TableAction::Call(call)) => (self.action(&call), None),
-            Some(TableAction::OneShot(members)) => (None, Some(self.action_set(&members))),
-            None => (None, None),
-        };
+        let (mut action, mut action_set, mut member, mut group) = (None, None, None, None);
+        match entry.action {
+            Some(TableAction::Call(call)) => action = self.action(&call),
+            Some(TableAction::OneShot(members)) => action_set = Some(self.action_set(&members)),
+            Some(TableAction::Member(id)) => member = Some(id.0),
+            Some(TableAction::Group(id)) => group = Some(id.0),
+            None => {}
+        }
         Some(Entry {
             table: table.name.clone(),
             r#match: matches.collect(),
             priority: (table.needs_priority() && !entry.is_default).then_some(entry.key.priority),
             action,
             action_set,
+            member,
+            group,
             is_default: entry.is_default,
         })
     }

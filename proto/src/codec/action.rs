@@ -5,8 +5,10 @@ use crate::bytes;
 use crate::p4::v1 as wire;
 use crate::p4::v1::action_profile_action::WatchKind;
 use crate::p4::v1::table_action::Type;
-use crate::schema::{ProfileSchema, Schema, SelectorSize, TableSchema};
-use crate::vocab::{ActionCall, ActionId, ParamId, PortNo, TableAction, WeightedAction};
+use crate::schema::{ActionSchema, ProfileSchema, Schema, SelectorSize, TableSchema};
+use crate::vocab::{
+    ActionCall, ActionId, MemberId, ParamId, PortNo, ProfileGroupId, TableAction, WeightedAction,
+};
 
 pub(super) fn decode(
     schema: &Schema,
@@ -32,17 +34,19 @@ pub(super) fn decode(
         (Some(Type::ActionProfileActionSet(set)), Some(profile)) if profile.with_selector => {
             Ok(TableAction::OneShot(one_shot(schema, table, profile, set)?))
         }
-        (Some(Type::ActionProfileMemberId(_)), Some(_)) => Err(EntryError::Unsupported {
-            what: "action_profile_member_id",
-        }),
-        (Some(Type::ActionProfileGroupId(_)), Some(profile)) if profile.with_selector => {
-            Err(EntryError::Unsupported {
-                what: "action_profile_group_id",
-            })
+        (Some(Type::ActionProfileMemberId(id)), Some(_)) => match id {
+            0 => Err(EntryError::ZeroId { what: "member" }),
+            &id => Ok(TableAction::Member(MemberId(id))),
+        },
+        (Some(Type::ActionProfileGroupId(id)), Some(profile)) if profile.with_selector => {
+            match id {
+                0 => Err(EntryError::ZeroId { what: "group" }),
+                &id => Ok(TableAction::Group(ProfileGroupId(id))),
+            }
         }
         (Some(_), None) => Err(wrong_shape("one action")),
         (Some(_), Some(profile)) if profile.with_selector => {
-            Err(wrong_shape("a one-shot set of actions"))
+            Err(wrong_shape("a set of actions, a member or a group"))
         }
         (Some(_), Some(_)) => Err(wrong_shape("a member of its action profile")),
     }
@@ -51,6 +55,8 @@ pub(super) fn decode(
 pub(super) fn encode(action: &TableAction) -> wire::TableAction {
     let kind = match action {
         TableAction::Call(call) => Type::Action(encode_call(call)),
+        TableAction::Member(id) => Type::ActionProfileMemberId(id.0),
+        TableAction::Group(id) => Type::ActionProfileGroupId(id.0),
         TableAction::OneShot(members) => {
             Type::ActionProfileActionSet(wire::ActionProfileActionSet {
                 action_profile_actions: members.iter().map(encode_member).collect(),
@@ -86,6 +92,15 @@ fn call(
             allowed,
         });
     }
+    arguments(action, call)
+}
+
+/// A call of an action that is allowed where it stands.
+pub(super) fn arguments(
+    action: &ActionSchema,
+    call: &wire::Action,
+) -> Result<ActionCall, EntryError> {
+    let id = action.id;
     let mut params: Vec<(ParamId, u128)> = Vec::with_capacity(call.params.len());
     for given in &call.params {
         let id = ParamId(given.param_id);
@@ -125,23 +140,22 @@ fn one_shot(
     profile: &ProfileSchema,
     set: &wire::ActionProfileActionSet,
 ) -> Result<Vec<WeightedAction>, EntryError> {
-    let max_weight = match profile.selector_size {
-        SelectorSize::SumOfMembers { max_weight } if max_weight > 0 => {
-            i32::try_from(max_weight).unwrap_or(i32::MAX)
-        }
-        _ => i32::MAX,
+    // A selector chooses in one way only, and what its groups count is declared once for all of them.
+    let unsupported = if set.group_action.is_some() {
+        Some("group_action")
+    } else if set.action_selection_mode != 0 {
+        Some("action_selection_mode")
+    } else if set.size_semantics != 0 {
+        Some("size_semantics")
+    } else {
+        None
     };
+    if let Some(what) = unsupported {
+        return Err(EntryError::Unsupported { what });
+    }
+    let object = || format!("a set of actions in table `{}`", table.name);
     let mut members = Vec::with_capacity(set.action_profile_actions.len());
     for member in &set.action_profile_actions {
-        let bad_weight = || EntryError::Weight {
-            table: table.name.clone(),
-            weight: member.weight,
-            max: max_weight,
-        };
-        let weight = u32::try_from(member.weight).map_err(|_| bad_weight())?;
-        if weight == 0 || member.weight > max_weight {
-            return Err(bad_weight());
-        }
         let action = member
             .action
             .as_ref()
@@ -150,17 +164,14 @@ fn one_shot(
             })?;
         members.push(WeightedAction {
             call: call(schema, table, action, false)?,
-            weight,
-            watch_port: watch_port(table, member.watch_kind.as_ref())?,
+            weight: weight(profile, member.weight, object)?,
+            watch_port: watch_port(member.watch_kind.as_ref(), object)?,
         });
     }
-    let size = match profile.selector_size {
-        SelectorSize::SumOfWeights => members.iter().map(|member| u64::from(member.weight)).sum(),
-        SelectorSize::SumOfMembers { .. } => members.len() as u64,
-    };
+    let size = group_size(profile, members.iter().map(|member| member.weight));
     if profile.max_group_size > 0 && size > u64::from(profile.max_group_size) {
         return Err(EntryError::GroupSize {
-            table: table.name.clone(),
+            object: object(),
             size,
             max: profile.max_group_size,
         });
@@ -168,29 +179,71 @@ fn one_shot(
     Ok(members)
 }
 
-/// A watched port in either encoding: a byte string, or the number that older clients send.
-#[expect(deprecated, reason = "old clients send the port as a number")]
-fn watch_port(
-    table: &TableSchema,
-    watch: Option<&WatchKind>,
-) -> Result<Option<PortNo>, EntryError> {
-    let port = match watch {
-        None | Some(WatchKind::Watch(0)) => return Ok(None),
-        Some(WatchKind::Watch(port)) => Some(port.cast_unsigned()),
-        Some(WatchKind::WatchPort(port)) => bytes::decode(port, 32)
-            .ok()
-            .and_then(|port| u32::try_from(port).ok())
-            .filter(|&port| port != 0),
+/// A weight that the profile allows.
+pub(super) fn weight(
+    profile: &ProfileSchema,
+    weight: i32,
+    object: impl Fn() -> String,
+) -> Result<u32, EntryError> {
+    let max = match profile.selector_size {
+        SelectorSize::SumOfMembers { max_weight } if max_weight > 0 => {
+            i32::try_from(max_weight).unwrap_or(i32::MAX)
+        }
+        _ => i32::MAX,
     };
-    match port {
-        Some(port) => Ok(Some(PortNo(port))),
-        None => Err(EntryError::WatchPort {
-            table: table.name.clone(),
+    match u32::try_from(weight) {
+        Ok(possible @ 1..) if weight <= max => Ok(possible),
+        _ => Err(EntryError::Weight {
+            object: object(),
+            weight,
+            max,
         }),
     }
 }
 
-fn encode_call(call: &ActionCall) -> wire::Action {
+/// How much members with these weights count against the limits of their selector.
+pub(super) fn group_size(profile: &ProfileSchema, weights: impl Iterator<Item = u32>) -> u64 {
+    match profile.selector_size {
+        SelectorSize::SumOfWeights => weights.map(u64::from).sum(),
+        SelectorSize::SumOfMembers { .. } => weights.count() as u64,
+    }
+}
+
+/// A watched port in either encoding: a byte string, or the number that older clients send.
+#[expect(deprecated, reason = "old clients send the port as a number")]
+fn watch_port(
+    watch: Option<&WatchKind>,
+    object: impl Fn() -> String,
+) -> Result<Option<PortNo>, EntryError> {
+    match watch {
+        None => Ok(None),
+        Some(WatchKind::Watch(port)) => Ok(port_number(*port)),
+        Some(WatchKind::WatchPort(port)) => port_bytes(port, object),
+    }
+}
+
+/// A watched port as a number; 0 is none.
+pub(super) fn port_number(port: i32) -> Option<PortNo> {
+    Some(PortNo(port.cast_unsigned())).filter(|port| port.0 != 0)
+}
+
+/// A watched port as a byte string; an empty one is none.
+pub(super) fn port_bytes(
+    port: &[u8],
+    object: impl Fn() -> String,
+) -> Result<Option<PortNo>, EntryError> {
+    if port.is_empty() {
+        return Ok(None);
+    }
+    let number = bytes::decode(port, 32).ok();
+    let number = number.and_then(|port| u32::try_from(port).ok());
+    match number.filter(|&port| port != 0) {
+        Some(port) => Ok(Some(PortNo(port))),
+        None => Err(EntryError::WatchPort { object: object() }),
+    }
+}
+
+pub(super) fn encode_call(call: &ActionCall) -> wire::Action {
     wire::Action {
         action_id: call.action.0,
         params: call

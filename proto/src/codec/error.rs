@@ -3,7 +3,7 @@
 use tonic::Code;
 
 use crate::bytes::ByteStringError;
-use crate::vocab::{ActionId, FieldId, MatchKind, MulticastGroupId, ParamId, PortNo, TableId};
+use crate::vocab::{ActionId, FieldId, MatchKind, MemberId, ParamId, PortNo, ProfileId, TableId};
 
 /// Why a table entry, or a filter for entries, was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -195,30 +195,82 @@ pub enum EntryError {
         param: String,
     },
     /// A weight is not possible.
-    #[error("table `{table}` has a member of weight {weight}; 1 to {max} are possible")]
+    #[error("{object} has a member of weight {weight}; 1 to {max} are possible")]
     Weight {
-        /// The table.
-        table: String,
+        /// The entry's table, or the group.
+        object: String,
         /// The weight asked for.
         weight: i32,
         /// The largest.
         max: i32,
     },
-    /// A one-shot set is too large for its selector.
-    #[error("a set of actions in table `{table}` has size {size}; at most {max} is possible")]
+    /// A one-shot set or a group is too large for its selector.
+    #[error("{object} has size {size}; at most {max} is possible")]
     GroupSize {
-        /// The table.
-        table: String,
+        /// The entry's table, or the group.
+        object: String,
         /// Members, or the sum of their weights.
         size: u64,
         /// The selector's limit.
         max: u32,
     },
     /// A watched port is no port.
-    #[error("a set of actions in table `{table}` watches a port that is no number from 1")]
+    #[error("{object} watches a port that is no number from 1")]
     WatchPort {
-        /// The table.
-        table: String,
+        /// The entry's table, or the group.
+        object: String,
+    },
+    /// The pipeline has no such action profile.
+    #[error("there is no action profile {:#010x}", id.0)]
+    UnknownProfile {
+        /// The id asked for.
+        id: ProfileId,
+    },
+    /// 0 is no member and no group: in reads it stands for all.
+    #[error("a {what}'s id is 1 or more")]
+    ZeroId {
+        /// `member` or `group`.
+        what: &'static str,
+    },
+    /// Only selectors have groups.
+    #[error("action profile `{profile}` has no selector, and so no groups")]
+    NoSelector {
+        /// The action profile.
+        profile: String,
+    },
+    /// No table that uses the profile allows the action in its entries.
+    #[error("members of action profile `{profile}` cannot be action {:#010x}", id.0)]
+    MemberAction {
+        /// The action profile.
+        profile: String,
+        /// The action asked for.
+        id: ActionId,
+    },
+    /// A member has no action.
+    #[error("a member of action profile `{profile}` wants an action")]
+    MemberActionMissing {
+        /// The action profile.
+        profile: String,
+    },
+    /// A member is in a group twice.
+    #[error("{object} has member {member} twice; its weight says how often it counts")]
+    DuplicateMember {
+        /// The group.
+        object: String,
+        /// The member.
+        member: MemberId,
+    },
+    /// A group's largest size is not what its selector allows.
+    #[error("{object} has max_size {size}; {min} to {max} are possible")]
+    MaxSize {
+        /// The group.
+        object: String,
+        /// The size asked for.
+        size: i32,
+        /// The smallest.
+        min: u32,
+        /// The largest.
+        max: u32,
     },
     /// The table's entries have no counters.
     #[error("table `{table}` has no direct counter")]
@@ -332,50 +384,69 @@ impl EntryError {
     }
 }
 
-/// Why a multicast group was refused.
+/// Why a multicast group or a clone session was refused; `object` is `multicast group 3` or `clone session 3`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GroupError {
-    /// Group 0 stands for all groups in reads.
-    #[error("a multicast group's id is 1 or more")]
-    Zero,
+    /// 0 stands for all of them in reads.
+    #[error("a {what}'s id is 1 or more")]
+    Zero {
+        /// `multicast group` or `clone session`.
+        what: &'static str,
+    },
     /// Two replicas have one port and one instance.
-    #[error("multicast group {group} has port {port} with instance {instance} twice")]
+    #[error("{object} has port {port} with instance {instance} twice")]
     DuplicateReplica {
-        /// The group.
-        group: MulticastGroupId,
+        /// The group or session.
+        object: String,
         /// The port.
         port: PortNo,
         /// The instance.
         instance: u16,
     },
     /// A replica has no port.
-    #[error("a replica of multicast group {group} has no port, or one that is no number from 1")]
+    #[error("a replica of {object} has no port, or one that is no number from 1")]
     Port {
-        /// The group.
-        group: MulticastGroupId,
+        /// The group or session.
+        object: String,
     },
     /// A replica's instance is too large.
-    #[error(
-        "a replica of multicast group {group} has instance {instance}; at most 65535 is possible"
-    )]
+    #[error("a replica of {object} has instance {instance}; at most 65535 is possible")]
     Instance {
-        /// The group.
-        group: MulticastGroupId,
+        /// The group or session.
+        object: String,
         /// The instance asked for.
         instance: u32,
     },
-    /// A replica has backups.
-    #[error("backup replicas are not supported")]
-    Backup,
+    /// A replica's port is also that of one of its backups.
+    #[error("{object} has port {port} as its own backup")]
+    OwnBackup {
+        /// The group or session.
+        object: String,
+        /// The port.
+        port: PortNo,
+    },
+    /// A class of service is too large.
+    #[error("{object} has class of service {class}; at most 255 is possible")]
+    ClassOfService {
+        /// The session.
+        object: String,
+        /// The class asked for.
+        class: u32,
+    },
+    /// A length is negative.
+    #[error("{object} cannot cut packets to {length} bytes")]
+    PacketLength {
+        /// The session.
+        object: String,
+        /// The length asked for.
+        length: i32,
+    },
 }
 
 impl GroupError {
     /// The status code that P4Runtime asks for.
     pub fn code(&self) -> Code {
-        match self {
-            Self::Backup => Code::Unimplemented,
-            _ => Code::InvalidArgument,
-        }
+        Code::InvalidArgument
     }
 }
 

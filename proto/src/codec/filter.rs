@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use super::EntryError;
 use super::array::{Cells, counter_cells, index, meter_cells};
 use super::entry::{encode_key, matches, table};
+use super::profile::{profile, with_selector};
 use crate::p4::v1 as wire;
 use crate::p4::v1::entity::Entity;
 use crate::p4::v1::packet_replication_engine_entry::Type as Replication;
 use crate::p4::v1::table_action::Type;
 use crate::schema::{Schema, TableSchema};
 use crate::vocab::{
-    ActionId, CounterId, EntryKey, FieldId, FieldMatch, MeterId, MulticastGroupId, TableAction,
-    TableEntry, TableId,
+    ActionId, CloneSessionId, CounterId, EntryKey, FieldId, FieldMatch, MemberId, MeterId,
+    MulticastGroupId, ProfileGroupId, ProfileId, TableAction, TableEntry, TableId,
 };
 
 /// Which entries a read wants, and what of them. The default is every entry of every table.
@@ -82,6 +83,22 @@ pub enum Query {
     },
     /// Cells of counters that belong to no table.
     CounterCells(Cells<CounterId>),
+    /// Clone sessions; `None` for all.
+    Sessions(Option<CloneSessionId>),
+    /// Members of action profiles.
+    Members {
+        /// The profile; `None` for all, with all their members.
+        profile: Option<ProfileId>,
+        /// The member; `None` for all.
+        id: Option<MemberId>,
+    },
+    /// Groups of action selectors.
+    ProfileGroups {
+        /// The selector; `None` for all, with all their groups.
+        profile: Option<ProfileId>,
+        /// The group; `None` for all.
+        id: Option<ProfileGroupId>,
+    },
 }
 
 /// Decodes a filter for table entries.
@@ -181,9 +198,9 @@ pub fn decode_query(schema: &Schema, entity: &wire::Entity) -> Result<Query, Ent
             Some(Replication::MulticastGroupEntry(group)) => Ok(Query::Groups(
                 Some(MulticastGroupId(group.multicast_group_id)).filter(|id| id.0 != 0),
             )),
-            Some(Replication::CloneSessionEntry(_)) => Err(EntryError::Unsupported {
-                what: "clone_session_entry",
-            }),
+            Some(Replication::CloneSessionEntry(session)) => Ok(Query::Sessions(
+                Some(CloneSessionId(session.session_id)).filter(|id| id.0 != 0),
+            )),
             None => Err(EntryError::NoEntity),
         },
         Some(Entity::MeterEntry(entry)) => Ok(Query::Meters {
@@ -191,6 +208,20 @@ pub fn decode_query(schema: &Schema, entity: &wire::Entity) -> Result<Query, Ent
             counters: entry.counter_data.is_some(),
         }),
         Some(Entity::CounterEntry(entry)) => Ok(Query::CounterCells(counter_cells(schema, entry)?)),
+        Some(Entity::ActionProfileMember(member)) => Ok(Query::Members {
+            profile: wanted_profile(schema, member.action_profile_id, member.member_id)?,
+            id: Some(MemberId(member.member_id)).filter(|id| id.0 != 0),
+        }),
+        Some(Entity::ActionProfileGroup(group)) => {
+            let profile = wanted_profile(schema, group.action_profile_id, group.group_id)?;
+            if let Some(id) = profile {
+                with_selector(self::profile(schema, id.0)?)?;
+            }
+            Ok(Query::ProfileGroups {
+                profile,
+                id: Some(ProfileGroupId(group.group_id)).filter(|id| id.0 != 0),
+            })
+        }
         None => Err(EntryError::NoEntity),
         Some(other) => Err(unsupported(other)),
     }
@@ -224,6 +255,27 @@ pub fn encode_query(query: &Query) -> wire::Entity {
             index: cells.index.map(index),
             ..wire::CounterEntry::default()
         }),
+        Query::Sessions(id) => {
+            let session = wire::CloneSessionEntry {
+                session_id: id.unwrap_or_default().0,
+                ..wire::CloneSessionEntry::default()
+            };
+            Entity::PacketReplicationEngineEntry(wire::PacketReplicationEngineEntry {
+                r#type: Some(Replication::CloneSessionEntry(session)),
+            })
+        }
+        Query::Members { profile, id } => Entity::ActionProfileMember(wire::ActionProfileMember {
+            action_profile_id: profile.unwrap_or_default().0,
+            member_id: id.unwrap_or_default().0,
+            action: None,
+        }),
+        Query::ProfileGroups { profile, id } => {
+            Entity::ActionProfileGroup(wire::ActionProfileGroup {
+                action_profile_id: profile.unwrap_or_default().0,
+                group_id: id.unwrap_or_default().0,
+                ..wire::ActionProfileGroup::default()
+            })
+        }
     };
     wire::Entity {
         entity: Some(entity),
@@ -247,6 +299,14 @@ pub(super) fn unsupported(entity: &Entity) -> EntryError {
         Entity::DigestEntry(_) => "digest_entry",
     };
     EntryError::Unsupported { what }
+}
+
+/// The profile of a read; `None` for all, of which an id would mean nothing.
+fn wanted_profile(schema: &Schema, profile: u32, id: u32) -> Result<Option<ProfileId>, EntryError> {
+    match (profile, id) {
+        (0, 0) => Ok(None),
+        (profile, _) => Ok(Some(self::profile(schema, profile)?.id)),
+    }
 }
 
 fn priority(table: &TableSchema, priority: i32) -> Result<i32, EntryError> {

@@ -3,10 +3,12 @@
 use super::array::{clears, counter_cells, index, meter_cells, only_modified, value};
 use super::entry::{counter_value, encode_key, key, table};
 use super::filter::unsupported;
-use super::group::group_id;
+use super::group::{group_id, session_id};
+use super::profile::{member_id, profile_group_id};
 use super::{
-    EntryError, counter_data, decode_counter, decode_entry, decode_group, encode_entry,
-    encode_group, encode_meter_config, meter_config,
+    EntryError, counter_data, decode_counter, decode_entry, decode_group, decode_member,
+    decode_profile_group, decode_session, encode_entry, encode_group, encode_member,
+    encode_meter_config, encode_profile_group, encode_session, meter_config,
 };
 use crate::p4::v1 as wire;
 use crate::p4::v1::packet_replication_engine_entry::Type as Replication;
@@ -14,7 +16,8 @@ use crate::p4::v1::{entity, update};
 use crate::schema::{Schema, TableSchema};
 use crate::status::UpdateError;
 use crate::vocab::{
-    CounterId, CounterValue, EntryKey, MeterConfig, MeterId, MulticastGroup, TableEntry,
+    ActionCall, CloneSession, CounterId, CounterValue, EntryKey, MeterConfig, MeterId,
+    MulticastGroup, ProfileGroup, ProfileMember, TableEntry,
 };
 
 /// What an update does.
@@ -41,6 +44,12 @@ pub enum Entity {
     },
     /// A multicast group. In a deletion only the id counts.
     Group(MulticastGroup),
+    /// A clone session. In a deletion only the id counts.
+    Session(CloneSession),
+    /// A member of an action profile. In a deletion only the ids count.
+    Member(ProfileMember),
+    /// A group of an action selector. In a deletion only the ids count.
+    ProfileGroup(ProfileGroup),
     /// The direct counter of an entry; only modified.
     Counter {
         /// The entry's key.
@@ -104,6 +113,12 @@ pub fn decode_update(schema: &Schema, update: &wire::Update) -> Result<Update, U
         entity::Entity::PacketReplicationEngineEntry(entry) => replication(kind, entry)?,
         entity::Entity::MeterEntry(entry) => meter(schema, kind, entry)?,
         entity::Entity::CounterEntry(entry) => counter_cell(schema, kind, entry)?,
+        entity::Entity::ActionProfileMember(member) => {
+            Entity::Member(profile_member(schema, kind, member)?)
+        }
+        entity::Entity::ActionProfileGroup(group) => {
+            Entity::ProfileGroup(profile_group(schema, kind, group)?)
+        }
         other => return Err(unsupported(other).into()),
     };
     Ok(Update { kind, entity })
@@ -127,6 +142,15 @@ pub fn encode_update(schema: &Schema, update: &Update) -> wire::Update {
             entity::Entity::PacketReplicationEngineEntry(wire::PacketReplicationEngineEntry {
                 r#type: Some(Replication::MulticastGroupEntry(encode_group(group))),
             })
+        }
+        Entity::Session(session) => {
+            entity::Entity::PacketReplicationEngineEntry(wire::PacketReplicationEngineEntry {
+                r#type: Some(Replication::CloneSessionEntry(encode_session(session))),
+            })
+        }
+        Entity::Member(member) => entity::Entity::ActionProfileMember(encode_member(member)),
+        Entity::ProfileGroup(group) => {
+            entity::Entity::ActionProfileGroup(encode_profile_group(group))
         }
         Entity::Counter {
             key,
@@ -292,6 +316,39 @@ fn counter_cell(
     })
 }
 
+fn profile_member(
+    schema: &Schema,
+    kind: UpdateKind,
+    member: &wire::ActionProfileMember,
+) -> Result<ProfileMember, EntryError> {
+    if kind != UpdateKind::Delete {
+        return decode_member(schema, member);
+    }
+    let (profile, id) = member_id(schema, member)?;
+    Ok(ProfileMember {
+        profile: profile.id,
+        id,
+        call: ActionCall::default(),
+    })
+}
+
+fn profile_group(
+    schema: &Schema,
+    kind: UpdateKind,
+    group: &wire::ActionProfileGroup,
+) -> Result<ProfileGroup, EntryError> {
+    if kind != UpdateKind::Delete {
+        return decode_profile_group(schema, group);
+    }
+    let (profile, id) = profile_group_id(schema, group)?;
+    Ok(ProfileGroup {
+        profile: profile.id,
+        id,
+        members: Vec::new(),
+        max_size: 0,
+    })
+}
+
 fn replication(
     kind: UpdateKind,
     entry: &wire::PacketReplicationEngineEntry,
@@ -300,15 +357,17 @@ fn replication(
         Some(Replication::MulticastGroupEntry(group)) => Ok(Entity::Group(match kind {
             UpdateKind::Delete => MulticastGroup {
                 id: group_id(group)?,
-                replicas: Vec::new(),
-                metadata: Vec::new(),
+                ..MulticastGroup::default()
             },
             UpdateKind::Insert | UpdateKind::Modify => decode_group(group)?,
         })),
-        Some(Replication::CloneSessionEntry(_)) => Err(EntryError::Unsupported {
-            what: "clone_session_entry",
-        }
-        .into()),
+        Some(Replication::CloneSessionEntry(session)) => Ok(Entity::Session(match kind {
+            UpdateKind::Delete => CloneSession {
+                id: session_id(session)?,
+                ..CloneSession::default()
+            },
+            UpdateKind::Insert | UpdateKind::Modify => decode_session(session)?,
+        })),
         None => Err(EntryError::NoEntity.into()),
     }
 }

@@ -326,6 +326,7 @@ fn edge() -> Datapath {
                 id,
                 replicas,
                 metadata,
+                ..MulticastGroup::default()
             })
             .unwrap();
     }

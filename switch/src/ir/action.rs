@@ -98,6 +98,10 @@ pub enum Op {
     Drop(String),
     /// Sends a copy of the packet, as it was received, to the primary controller.
     ToController,
+    /// Makes the copies of a clone session (32 bits), of the packet as it was received: each runs egress by itself, with
+    /// metadata that is zero again and the replica's instance, and is cut to the session's length. A session that
+    /// does not exist makes none, and one that is named twice makes its copies once. Ingress only.
+    Clone(Expr),
     /// Ends the packet, which is counted as dropped for the reason of the last [`Op::Drop`], and goes on with a new one: the
     /// header `quote` and those that are emitted after it become payload again, as they were received, cut to `length`
     /// and to `limit` bytes; the headers in front of it stay. Of a super-packet the first segment is quoted, checksum

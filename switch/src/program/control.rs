@@ -177,6 +177,7 @@ fn forwards(ops: &[Instr]) -> bool {
         | Instr::Multicast(_)
         | Instr::Flood
         | Instr::ToController
+        | Instr::Clone(_)
         | Instr::Reject { .. }
         | Instr::Fragment(_) => true,
         Instr::If {

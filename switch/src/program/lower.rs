@@ -169,6 +169,9 @@ impl<'p> Lower<'p> {
             ir::Op::Flood => Instr::Flood,
             ir::Op::Drop(reason) => Instr::Drop(self.drop_reason(object, reason)),
             ir::Op::ToController => Instr::ToController,
+            ir::Op::Clone(session) => {
+                Instr::Clone(self.sized(object, "the clone session", session, 32, scope)?)
+            }
             ir::Op::Reject {
                 quote,
                 length,
@@ -326,6 +329,29 @@ impl<'p> Lower<'p> {
                 self.errors.push(&object, "is declared twice");
             }
             let hash = self.slots(&object, &selector.hash);
+            if selector.size > 0 && selector.max_group_size > selector.size {
+                self.errors.push(
+                    &object,
+                    "has groups that are larger than all of them together",
+                );
+            }
+            if selector.max_group_size > 0 && !selector.chooses() {
+                let problem =
+                    "has no groups, and so no largest one; a hash would make it a selector";
+                self.errors.push(&object, problem);
+            }
+            let users = self.pipeline.tables.iter();
+            let mut users = users.filter(|table| table.selector.as_ref() == Some(&selector.name));
+            if let Some(first) = users.next()
+                && let Some(other) = users.find(|other| other.actions != first.actions)
+            {
+                // A member may be used by each of them (P4Runtime §9.2.1).
+                let problem = format!(
+                    "is used by tables {} and {}, whose actions differ",
+                    first.name, other.name
+                );
+                self.errors.push(&object, problem);
+            }
             if selector.mode == ir::SelectorMode::FirstLive && !hash.is_empty() {
                 self.errors.push(
                     &object,
@@ -336,6 +362,7 @@ impl<'p> Lower<'p> {
                 name: selector.name.clone(),
                 hash,
                 mode: selector.mode,
+                counts: selector.size_counts,
                 size: selector.size as usize,
                 max_group_size: selector.max_group_size as usize,
             });

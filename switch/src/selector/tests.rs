@@ -8,10 +8,10 @@ fn group(members: &[(u128, u32)]) -> Group {
 
 fn group_by(mode: SelectorMode, members: &[(u128, u32)]) -> Group {
     let members = members.iter().map(|&(port, weight)| Member {
-        bound: Bound {
+        does: Does::Call(Bound {
             action: 3,
             args: [port].into(),
-        },
+        }),
         weight,
         watch: PortNo(u32::try_from(port).unwrap()).into(),
     });
@@ -31,9 +31,11 @@ fn ports(up: &[u32]) -> PortSet {
 fn choices(group: &Group, ports: &PortSet) -> Vec<u128> {
     (0..20_000)
         .map(|flow| {
-            group
-                .choose(mix(1, flow), ports)
-                .map_or(0, |bound| bound.args[0])
+            let chosen = group.choose(mix(1, flow), ports);
+            chosen.map_or(0, |index| match &group.members()[index].does {
+                Does::Call(bound) => bound.args[0],
+                Does::Member { id, .. } => id.0.into(),
+            })
         })
         .collect()
 }
@@ -111,5 +113,27 @@ fn the_first_live_member_takes_all_flows_whatever_the_weights() {
     for (up, taken) in [(&[1, 2, 3][..], 3), (&[1, 2], 1), (&[2], 2), (&[], 0)] {
         let choices = choices(&group, &ports(up));
         assert!(choices.iter().all(|&port| port == taken), "{up:?}");
+    }
+}
+
+#[test]
+fn members_of_a_profile_share_by_weight_and_keep_their_flows() {
+    let group = |ids: &[u32]| {
+        let members = ids.iter().map(|&id| Member {
+            does: Does::Member {
+                id: MemberId(id),
+                slot: 9,
+            },
+            weight: id,
+            watch: Some(PortNo(id)),
+        });
+        Group::new(SelectorMode::Hash, members.collect())
+    };
+    let all = ports(&[1, 2, 5]);
+    let before = choices(&group(&[1, 2, 5]), &all);
+    assert!((share(&before, 5) - 0.625).abs() < 0.015);
+    let after = choices(&group(&[1, 2, 5]), &ports(&[1, 5]));
+    for (old, new) in before.iter().zip(&after) {
+        assert!(if *old == 2 { *new != 2 } else { new == old });
     }
 }

@@ -181,7 +181,18 @@ fn copy(from: &State, to: &mut State) -> Result<(), crate::state::WriteError> {
     for group in from.groups() {
         to.insert_group(group)?;
     }
+    for session in from.sessions() {
+        to.insert_session(session)?;
+    }
     let program = Arc::clone(from.program());
+    for profile in program.schema().profiles() {
+        for member in from.members(profile.id) {
+            to.insert_member(member)?;
+        }
+        for group in from.profile_groups(profile.id) {
+            to.insert_profile_group(group)?;
+        }
+    }
     for table in program.schema().tables() {
         for view in from.entries(table.id) {
             if !table.is_const && to.entry(&view.entry.key).is_none() {

@@ -3,13 +3,13 @@
 use tonic::{Code, Status};
 use weft_proto::codec::{
     EntryError, EntryFilter, Query, counter_data, decode_query, encode_counter_cell, encode_entry,
-    encode_group, encode_meter,
+    encode_group, encode_member, encode_meter, encode_profile_group, encode_session,
 };
 use weft_proto::p4::v1 as wire;
 use weft_proto::p4::v1::entity::Entity;
 use weft_proto::p4::v1::packet_replication_engine_entry::Type as Replication;
 use weft_proto::schema::{Schema, TableSchema};
-use weft_proto::vocab::DeviceId;
+use weft_proto::vocab::{CloneSession, DeviceId, MemberId, ProfileGroupId, ProfileId};
 
 use crate::datapath::Nanos;
 use crate::host::Shared;
@@ -86,6 +86,14 @@ impl Reader<'_> {
                         .map(|group| replication(encode_group(group))),
                 );
             }
+            Query::Sessions(None) => out.extend(self.state.sessions().map(session)),
+            Query::Sessions(Some(id)) => {
+                let found = self.state.session(*id);
+                let missing = || Status::not_found(format!("clone session {id} does not exist"));
+                out.push(session(found.ok_or_else(missing)?));
+            }
+            Query::Members { profile, id } => self.members(*profile, *id, out)?,
+            Query::ProfileGroups { profile, id } => self.profile_groups(*profile, *id, out)?,
             Query::Groups(Some(id)) => {
                 let group = self.state.group(*id).ok_or_else(|| {
                     Status::not_found(format!("multicast group {id} does not exist"))
@@ -113,6 +121,54 @@ impl Reader<'_> {
             }
         }
         Ok(())
+    }
+
+    fn members(
+        &self,
+        profile: Option<ProfileId>,
+        id: Option<MemberId>,
+        out: &mut Vec<wire::Entity>,
+    ) -> Result<(), Status> {
+        let entity = |member| wire::Entity {
+            entity: Some(Entity::ActionProfileMember(encode_member(member))),
+        };
+        if let (Some(profile), Some(id)) = (profile, id) {
+            let found = self.state.member(profile, id);
+            let missing = || Status::not_found(format!("member {id} does not exist"));
+            out.push(entity(found.ok_or_else(missing)?));
+            return Ok(());
+        }
+        for wanted in self.profiles(profile) {
+            out.extend(self.state.members(wanted).map(entity));
+        }
+        Ok(())
+    }
+
+    fn profile_groups(
+        &self,
+        profile: Option<ProfileId>,
+        id: Option<ProfileGroupId>,
+        out: &mut Vec<wire::Entity>,
+    ) -> Result<(), Status> {
+        let entity = |group| wire::Entity {
+            entity: Some(Entity::ActionProfileGroup(encode_profile_group(group))),
+        };
+        if let (Some(profile), Some(id)) = (profile, id) {
+            let found = self.state.profile_group(profile, id);
+            let missing = || Status::not_found(format!("group {id} does not exist"));
+            out.push(entity(found.ok_or_else(missing)?));
+            return Ok(());
+        }
+        for wanted in self.profiles(profile) {
+            out.extend(self.state.profile_groups(wanted).map(entity));
+        }
+        Ok(())
+    }
+
+    /// One action profile, or all of them.
+    fn profiles(&self, wanted: Option<ProfileId>) -> impl Iterator<Item = ProfileId> {
+        let profiles = self.schema.profiles().map(|profile| profile.id);
+        profiles.filter(move |id| wanted.is_none_or(|wanted| wanted == *id))
     }
 
     /// A table that is named must have counters; in a read of all tables those without are left out.
@@ -201,6 +257,16 @@ impl Shape {
 fn entity(entity: Entity) -> wire::Entity {
     wire::Entity {
         entity: Some(entity),
+    }
+}
+
+fn session(session: &CloneSession) -> wire::Entity {
+    wire::Entity {
+        entity: Some(Entity::PacketReplicationEngineEntry(
+            wire::PacketReplicationEngineEntry {
+                r#type: Some(Replication::CloneSessionEntry(encode_session(session))),
+            },
+        )),
     }
 }
 

@@ -14,6 +14,7 @@ use weft_proto::vocab::{DeviceId, PortNo};
 use crate::drops::DropReason;
 use crate::host::{Endpoint, HostError, Shared};
 use crate::ir::Format;
+use crate::observe::Choice;
 use crate::packet::Packet;
 use crate::program::Program;
 use crate::state::State;
@@ -105,6 +106,7 @@ fn hop_message(hop: &Hop, program: Option<&Program>) -> node::TraceHop {
 fn copy_message(copy: &CopyOut, program: Option<&Program>) -> node::TraceCopy {
     let CopyOut {
         port,
+        session,
         steps,
         dropped,
         next,
@@ -114,6 +116,7 @@ fn copy_message(copy: &CopyOut, program: Option<&Program>) -> node::TraceCopy {
         steps: steps_message(steps, program),
         drop_reason: reason(*dropped, program),
         next_hop: next.and_then(|next| u32::try_from(next).ok()),
+        clone_session: session.map_or(0, |session| session.0),
     }
 }
 
@@ -128,6 +131,7 @@ fn step_message(step: &Step, program: &Program) -> node::TraceStep {
         table,
         hit,
         entry,
+        choice,
         action,
         rewrites,
         dropped,
@@ -144,6 +148,28 @@ fn step_message(step: &Step, program: &Program) -> node::TraceStep {
         arguments: arguments.map(|value| encode(*value)).collect(),
         rewrites: rewrites.iter().map(rewrite_message).collect(),
         drop_reason: reason(*dropped, Some(program)),
+        choice: choice.as_ref().map(choice_message),
+    }
+}
+
+fn choice_message(choice: &Choice) -> node::TraceChoice {
+    let Choice {
+        group,
+        members,
+        chosen,
+    } = choice;
+    node::TraceChoice {
+        group_id: group.map_or(0, |group| group.0),
+        members: members
+            .iter()
+            .map(|member| node::TraceMember {
+                member_id: member.member.map_or(0, |member| member.0),
+                weight: member.weight,
+                watch_port: member.watch_port.map_or(0, |port| port.0),
+                alive: member.alive,
+            })
+            .collect(),
+        chosen: chosen.and_then(|chosen| u32::try_from(chosen).ok()),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Because a batch is published at once, every batch is atomic for packets; the three modes differ only in what
 //! happens when an update fails.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tonic::{Code, Status};
@@ -10,7 +11,9 @@ use weft_proto::codec::{Entity, Update, UpdateKind, decode_update};
 use weft_proto::p4::v1 as wire;
 use weft_proto::p4::v1::write_request::Atomicity;
 use weft_proto::status::{UpdateError, batch_error};
-use weft_proto::vocab::{CounterId, CounterValue, DeviceId, EntryKey, MeterId, TableEntry};
+use weft_proto::vocab::{
+    CounterId, CounterValue, DeviceId, EntryKey, MeterId, PortNo, TableAction, TableEntry,
+};
 
 use super::idle;
 use crate::host::Shared;
@@ -56,10 +59,11 @@ pub(super) async fn write(shared: &Arc<Shared>, request: wire::WriteRequest) -> 
     };
     loaded.state.set_time(shared.now());
     let mut counters = Vec::new();
+    let ports = shared.topology().port_numbers(device.id);
     let results: Vec<Result<(), UpdateError>> = request
         .updates
         .iter()
-        .map(|update| apply(&mut loaded.state, update, &mut counters))
+        .map(|update| apply(&mut loaded.state, &ports, update, &mut counters))
         .collect();
     let failed = results.iter().any(Result::is_err);
     if failed && !continues {
@@ -97,10 +101,12 @@ pub(super) async fn write(shared: &Arc<Shared>, request: wire::WriteRequest) -> 
 /// Applies one update; nothing is changed when it fails.
 fn apply(
     state: &mut State,
+    ports: &BTreeSet<PortNo>,
     update: &wire::Update,
     counters: &mut Vec<SetCounter>,
 ) -> Result<(), UpdateError> {
     let Update { kind, entity } = decode_update(state.program().schema(), update)?;
+    check_watched(ports, &entity)?;
     match entity {
         Entity::Entry { mut entry, counter } => {
             match kind {
@@ -121,6 +127,24 @@ fn apply(
             UpdateKind::Insert => state.insert_group(&group),
             UpdateKind::Modify => state.modify_group(&group),
             UpdateKind::Delete => state.delete_group(group.id),
+        }
+        .map_err(refused)?,
+        Entity::Session(session) => match kind {
+            UpdateKind::Insert => state.insert_session(&session),
+            UpdateKind::Modify => state.modify_session(&session),
+            UpdateKind::Delete => state.delete_session(session.id),
+        }
+        .map_err(refused)?,
+        Entity::Member(member) => match kind {
+            UpdateKind::Insert => state.insert_member(&member),
+            UpdateKind::Modify => state.modify_member(&member),
+            UpdateKind::Delete => state.delete_member(member.profile, member.id),
+        }
+        .map_err(refused)?,
+        Entity::ProfileGroup(group) => match kind {
+            UpdateKind::Insert => state.insert_profile_group(&group),
+            UpdateKind::Modify => state.modify_profile_group(&group),
+            UpdateKind::Delete => state.delete_profile_group(group.profile, group.id),
         }
         .map_err(refused)?,
         Entity::Counter {
@@ -160,6 +184,32 @@ fn apply(
         }
     }
     Ok(())
+}
+
+/// A watched port is one of the switch (§9.2.2).
+fn check_watched(ports: &BTreeSet<PortNo>, entity: &Entity) -> Result<(), UpdateError> {
+    let unknown = |port: &PortNo| !ports.contains(port);
+    let found = match entity {
+        Entity::ProfileGroup(group) => {
+            let mut watched = group.members.iter().filter_map(|member| member.watch_port);
+            watched.find(unknown)
+        }
+        Entity::Entry { entry, .. } => match &entry.action {
+            Some(TableAction::OneShot(set)) => {
+                let mut watched = set.iter().filter_map(|member| member.watch_port);
+                watched.find(unknown)
+            }
+            _ => None,
+        },
+        _ => None,
+    };
+    match found {
+        None => Ok(()),
+        Some(port) => Err(UpdateError::new(
+            Code::InvalidArgument,
+            format!("the switch has no port {port} that could be watched"),
+        )),
+    }
 }
 
 /// Modifies an entry; one that comes without an action keeps its own (§9.1.2).

@@ -1,8 +1,11 @@
 //! Whether an entry or a group makes sense for a program. What passes here can be packed and executed.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use weft_proto::schema::{ActionSchema, FieldSchema, TableSchema};
 use weft_proto::vocab::{
-    ActionCall, FieldMatch, MatchKind, MulticastGroup, MulticastGroupId, TableAction, TableEntry,
+    ActionCall, CloneSession, CloneSessionId, FieldMatch, MatchKind, MulticastGroup,
+    MulticastGroupId, ProfileGroup, ProfileId, ProfileMember, Replica, TableAction, TableEntry,
     TableId,
 };
 
@@ -27,21 +30,24 @@ pub(super) fn entry(program: &Program, entry: &TableEntry) -> Result<usize, Writ
         Some(TableAction::Call(_)) if table.profile.is_some() && !entry.is_default => {
             return Err(invalid(
                 table,
-                "an entry chooses among actions by a one-shot group",
+                "an entry refers to its action profile, or has a one-shot set",
             ));
         }
         Some(TableAction::Call(found)) => call(program, table, found, entry.is_default)?,
-        Some(TableAction::OneShot(_)) if table.profile.is_none() || entry.is_default => {
-            return Err(invalid(table, "a one-shot group is not possible here"));
+        Some(_) if table.profile.is_none() || entry.is_default => {
+            return Err(invalid(table, "only one action is possible here"));
         }
+        Some(TableAction::Member(_)) => {}
+        Some(TableAction::Group(_) | TableAction::OneShot(_)) if !chooses(program, table) => {
+            return Err(invalid(table, "an entry refers to one member"));
+        }
+        Some(TableAction::Group(_)) => {}
         Some(TableAction::OneShot(members)) => {
             if members.len() > usize::from(u16::MAX) {
                 return Err(invalid(table, "a group has 65535 members at most"));
             }
             for member in members {
-                if !(1..=u32::from(u16::MAX)).contains(&member.weight) {
-                    return Err(invalid(table, "a member's weight is 1 to 65535"));
-                }
+                weight(&format!("table {}", table.name), member.weight)?;
                 call(program, table, &member.call, false)?;
             }
         }
@@ -91,27 +97,144 @@ pub(super) fn key(program: &Program, entry: &TableEntry) -> Result<usize, WriteE
     }
 }
 
-/// Checks a multicast group.
-pub(super) fn group(group: &MulticastGroup) -> Result<(), WriteError> {
+/// The index of an action profile.
+pub(super) fn profile(program: &Program, id: ProfileId) -> Result<usize, WriteError> {
+    let index = program.selector_index(id);
+    index.ok_or_else(|| WriteError::Invalid {
+        what: format!("action profile {:#010x}", id.0),
+        problem: "the pipeline has no such profile".into(),
+    })
+}
+
+/// Checks a member's id and action; its profile's index.
+pub(super) fn member(program: &Program, member: &ProfileMember) -> Result<usize, WriteError> {
+    let index = profile(program, member.profile)?;
+    let refuse = |problem: &str| WriteError::Invalid {
+        what: format!("a member of {}", program.selectors[index].name),
+        problem: problem.into(),
+    };
+    if member.id.0 == 0 {
+        return Err(refuse("0 is no member"));
+    }
+    let schema = program.schema();
+    let tables = schema.profile(member.profile).map(|found| &found.tables);
+    let mut is_used = false;
+    for table in tables.into_iter().flatten() {
+        let table = self::schema(program, *table)?;
+        call(program, table, &member.call, false)?;
+        is_used = true;
+    }
+    match is_used {
+        true => Ok(index),
+        false => Err(refuse("no table uses the profile, so it has no actions")),
+    }
+}
+
+/// Checks a group's id, size and members' weights; its selector's index.
+pub(super) fn profile_group(program: &Program, group: &ProfileGroup) -> Result<usize, WriteError> {
+    let index = profile(program, group.profile)?;
+    let def = &program.selectors[index];
+    let what = || format!("group {} of {}", group.id, def.name);
     let refuse = |problem: &str| {
         Err(WriteError::Invalid {
-            what: group_name(group.id),
+            what: what(),
             problem: problem.into(),
         })
     };
+    if !program.pipeline().selectors[index].chooses() {
+        return refuse("the profile has no selector, and so no groups");
+    }
     if group.id.0 == 0 {
         return refuse("0 is no group");
     }
-    let mut replicas = group.replicas.clone();
-    replicas.sort_unstable();
-    replicas.dedup();
-    if replicas.len() != group.replicas.len() {
-        return refuse("has two equal replicas");
+    let limit = def.max_group_size;
+    if limit > 0 && !(1..=limit).contains(&(group.max_size as usize)) {
+        return refuse(&format!("max_size is 1 to {limit}"));
     }
-    if replicas.iter().any(|replica| replica.port.0 == 0) {
-        return refuse("has a replica for port 0, which is no port");
+    let mut seen = BTreeSet::new();
+    for member in &group.members {
+        weight(&what(), member.weight)?;
+        if !seen.insert(member.member) {
+            return refuse("has a member twice");
+        }
+    }
+    Ok(index)
+}
+
+fn chooses(program: &Program, table: &TableSchema) -> bool {
+    let profile = table.profile.and_then(|id| program.schema().profile(id));
+    profile.is_some_and(|profile| profile.with_selector)
+}
+
+fn weight(what: &str, weight: u32) -> Result<(), WriteError> {
+    if (1..=i32::MAX.cast_unsigned()).contains(&weight) {
+        return Ok(());
+    }
+    Err(WriteError::Invalid {
+        what: what.to_owned(),
+        problem: "a member's weight is 1 or more".into(),
+    })
+}
+
+/// Checks a multicast group.
+pub(super) fn group(group: &MulticastGroup) -> Result<(), WriteError> {
+    if group.id.0 == 0 {
+        return Err(WriteError::Invalid {
+            what: group_name(group.id),
+            problem: "0 is no group".into(),
+        });
+    }
+    replicas(&group_name(group.id), &group.replicas, &group.backups)
+}
+
+/// Checks a clone session.
+pub(super) fn session(session: &CloneSession) -> Result<(), WriteError> {
+    if session.id.0 == 0 {
+        return Err(WriteError::Invalid {
+            what: session_name(session.id),
+            problem: "0 is no session".into(),
+        });
+    }
+    replicas(
+        &session_name(session.id),
+        &session.replicas,
+        &session.backups,
+    )
+}
+
+fn replicas(
+    what: &str,
+    replicas: &[Replica],
+    backups: &BTreeMap<Replica, Vec<Replica>>,
+) -> Result<(), WriteError> {
+    let refuse = |problem: &str| {
+        Err(WriteError::Invalid {
+            what: what.to_owned(),
+            problem: problem.into(),
+        })
+    };
+    let mut seen = BTreeSet::new();
+    for replica in replicas.iter().chain(backups.values().flatten()) {
+        if replica.port.0 == 0 {
+            return refuse("has a replica for port 0, which is no port");
+        }
+        if !seen.insert(*replica) {
+            return refuse("has two equal replicas");
+        }
+    }
+    for (replica, backups) in backups {
+        if !replicas.contains(replica) {
+            return refuse("has backups of what is no replica");
+        }
+        if backups.iter().any(|backup| backup.port == replica.port) {
+            return refuse("has a replica that backs itself up");
+        }
     }
     Ok(())
+}
+
+pub(super) fn session_name(id: CloneSessionId) -> String {
+    format!("clone session {id}")
 }
 
 pub(super) fn group_name(id: MulticastGroupId) -> String {

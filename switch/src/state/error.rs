@@ -15,13 +15,21 @@ pub enum WriteError {
         /// The object.
         what: String,
     },
-    /// The table is full.
-    #[error("{what} is full: it holds {size} entries")]
+    /// There is no room.
+    #[error("{what} is full: it holds {size}")]
     Full {
-        /// The table.
+        /// The table, profile or group.
         what: String,
         /// Its size.
         size: usize,
+    },
+    /// What others refer to cannot go.
+    #[error("{what} is in use by {by}")]
+    InUse {
+        /// The object.
+        what: String,
+        /// Who refers to it.
+        by: String,
     },
     /// The program does not allow a change.
     #[error("{what} is constant")]
@@ -65,6 +73,7 @@ impl WriteError {
         match self {
             Self::AlreadyExists { .. } => tonic::Code::AlreadyExists,
             Self::NotFound { .. } => tonic::Code::NotFound,
+            Self::InUse { .. } => tonic::Code::FailedPrecondition,
             Self::Full { .. } => tonic::Code::ResourceExhausted,
             Self::Constant { .. } => tonic::Code::PermissionDenied,
             Self::Invalid { .. } => tonic::Code::InvalidArgument,

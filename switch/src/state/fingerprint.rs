@@ -5,7 +5,9 @@
     reason = "values are taken in two halves"
 )]
 
-use weft_proto::vocab::{ActionCall, FieldMatch, TableAction, TableEntry};
+use weft_proto::vocab::{
+    ActionCall, FieldMatch, ProfileGroup, ProfileMember, TableAction, TableEntry,
+};
 
 use crate::bits::mix;
 
@@ -36,6 +38,14 @@ pub(super) fn entry(entry: &TableEntry) -> u128 {
             sum.word(1);
             sum.call(call);
         }
+        Some(TableAction::Member(id)) => {
+            sum.word(3);
+            sum.word(id.0.into());
+        }
+        Some(TableAction::Group(id)) => {
+            sum.word(4);
+            sum.word(id.0.into());
+        }
         Some(TableAction::OneShot(members)) => {
             sum.word(2);
             sum.word(members.len() as u64);
@@ -52,12 +62,40 @@ pub(super) fn entry(entry: &TableEntry) -> u128 {
         word[..chunk.len()].copy_from_slice(chunk);
         sum.word(u64::from_be_bytes(word));
     }
-    u128::from(sum.0[0]) << 64 | u128::from(sum.0[1])
+    sum.finish()
+}
+
+/// The same over a member of an action profile.
+pub(super) fn member(member: &ProfileMember) -> u128 {
+    let mut sum = Lanes([0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89]);
+    sum.word(member.profile.0.into());
+    sum.word(member.id.0.into());
+    sum.call(&member.call);
+    sum.finish()
+}
+
+/// The same over a group of an action selector.
+pub(super) fn group(group: &ProfileGroup) -> u128 {
+    let mut sum = Lanes([0x4528_21e6_38d0_1377, 0xbe54_66cf_34e9_0c6c]);
+    sum.word(group.profile.0.into());
+    sum.word(group.id.0.into());
+    sum.word(group.max_size.into());
+    sum.word(group.members.len() as u64);
+    for member in &group.members {
+        sum.word(member.member.0.into());
+        sum.word(member.weight.into());
+        sum.word(member.watch_port.map_or(0, |port| u64::from(port.0) + 1));
+    }
+    sum.finish()
 }
 
 struct Lanes([u64; 2]);
 
 impl Lanes {
+    fn finish(&self) -> u128 {
+        u128::from(self.0[0]) << 64 | u128::from(self.0[1])
+    }
+
     fn word(&mut self, word: u64) {
         self.0 = self.0.map(|lane| mix(lane, word));
     }

@@ -1,8 +1,8 @@
-//! Multicast groups (P4Runtime §9.5).
+//! Multicast groups and clone sessions (P4Runtime §9.5).
 
 use std::sync::Arc;
 
-use weft_proto::vocab::{MulticastGroup, MulticastGroupId};
+use weft_proto::vocab::{CloneSession, CloneSessionId, MulticastGroup, MulticastGroupId};
 
 use super::{State, WriteError, check};
 
@@ -62,5 +62,62 @@ impl State {
     /// One multicast group.
     pub fn group(&self, id: MulticastGroupId) -> Option<&MulticastGroup> {
         self.groups.get(&id)
+    }
+
+    /// Adds a clone session.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`]; nothing is changed then.
+    pub fn insert_session(&mut self, session: &CloneSession) -> Result<(), WriteError> {
+        check::session(session)?;
+        if self.sessions.contains_key(&session.id) {
+            return Err(WriteError::AlreadyExists {
+                what: check::session_name(session.id),
+            });
+        }
+        Arc::make_mut(&mut self.sessions).insert(session.id, session.clone());
+        Ok(())
+    }
+
+    /// Replaces a clone session.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`]; nothing is changed then.
+    pub fn modify_session(&mut self, session: &CloneSession) -> Result<(), WriteError> {
+        check::session(session)?;
+        if !self.sessions.contains_key(&session.id) {
+            return Err(WriteError::NotFound {
+                what: check::session_name(session.id),
+            });
+        }
+        Arc::make_mut(&mut self.sessions).insert(session.id, session.clone());
+        Ok(())
+    }
+
+    /// Removes a clone session.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`]; nothing is changed then.
+    pub fn delete_session(&mut self, id: CloneSessionId) -> Result<(), WriteError> {
+        if !self.sessions.contains_key(&id) {
+            return Err(WriteError::NotFound {
+                what: check::session_name(id),
+            });
+        }
+        Arc::make_mut(&mut self.sessions).remove(&id);
+        Ok(())
+    }
+
+    /// All clone sessions in order of their ids.
+    pub fn sessions(&self) -> impl Iterator<Item = &CloneSession> {
+        self.sessions.values()
+    }
+
+    /// One clone session.
+    pub fn session(&self, id: CloneSessionId) -> Option<&CloneSession> {
+        self.sessions.get(&id)
     }
 }

@@ -15,7 +15,7 @@ use super::{EntryView, Fingerprint, State, TableState, WriteError, check, finger
 use crate::ir::SelectorMode;
 use crate::p4info;
 use crate::program::{Program, TableDef};
-use crate::selector::{Group, Member};
+use crate::selector::Group;
 use crate::table::{Act, Bound, Installed, PackedKey, Stats};
 
 impl State {
@@ -47,7 +47,7 @@ impl State {
                 size: def.size,
             });
         }
-        let act = self.resolve(index, entry, 0)?;
+        let act = self.resolve(index, entry, None)?;
         let installed = Installed {
             entry: entry.clone(),
             key,
@@ -75,7 +75,7 @@ impl State {
             return self.modify_default(index, entry);
         }
         let (key, old) = self.find(index, entry)?;
-        let act = self.resolve(index, entry, members(&old.entry))?;
+        let act = self.resolve(index, entry, Some(&old.entry))?;
         let installed = Installed {
             entry: entry.clone(),
             key,
@@ -110,13 +110,13 @@ impl State {
             });
         }
         let (key, old) = self.find(index, entry)?;
+        if let Some(selector) = self.program.tables[index].selector {
+            self.exchange(selector, old.entry.action.as_ref(), None)?;
+        }
         let table = Arc::make_mut(&mut self.tables[index]);
         table.index.remove(&entry.key, &key);
         table.sum = table.sum.wrapping_sub(fingerprint::entry(&old.entry));
         table.timed -= usize::from(timeout(&old.entry).is_some());
-        if let Some(selector) = self.program.tables[index].selector {
-            self.members[selector] -= members(&old.entry);
-        }
         Ok(())
     }
 
@@ -156,10 +156,14 @@ impl State {
 
     /// A table's fingerprint.
     pub fn fingerprint(&self, table: TableId) -> Option<Fingerprint> {
-        let table = &self.tables[self.program.table_index(table)?];
+        let index = self.program.table_index(table)?;
+        let table = &self.tables[index];
+        let selector = self.program.tables[index].selector;
+        // What entries refer to is part of what they do.
+        let profile = selector.map_or(0, |selector| self.profiles[selector].sum());
         Some(Fingerprint {
             entries: table.index.len() as u64,
-            sum: table.sum,
+            sum: table.sum.wrapping_add(profile),
         })
     }
 
@@ -180,7 +184,7 @@ impl State {
             Some(entry) => Some(Arc::new(Installed {
                 entry: entry.clone(),
                 key: def.key.pack(&EntryKey::default()),
-                act: resolve_action(&self.program, entry)?,
+                act: resolve_call(&self.program, entry)?,
                 is_const: false,
                 since_ns: self.now_ns,
                 stats: self.tables[index]
@@ -222,34 +226,19 @@ impl State {
         Ok((key, found.clone()))
     }
 
-    /// Resolves an entry's action and takes its selector members, `given` of which are given back.
+    /// An entry's action by position, with what it takes of the table's profile; what `old` took is given back.
     fn resolve(
         &mut self,
         index: usize,
         entry: &TableEntry,
-        given: usize,
+        old: Option<&TableEntry>,
     ) -> Result<Act, WriteError> {
-        let act = resolve_action(&self.program, entry)?;
-        if let Some(selector) = self.program.tables[index].selector {
-            let def = &self.program.selectors[selector];
-            let (wanted, used) = (members(entry), self.members[selector] - given);
-            let what = || format!("selector {} (a group)", def.name);
-            if def.max_group_size > 0 && wanted > def.max_group_size {
-                return Err(WriteError::Full {
-                    what: what(),
-                    size: def.max_group_size,
-                });
-            }
-            if def.size > 0 && used + wanted > def.size {
-                let what = format!("selector {}", def.name);
-                return Err(WriteError::Full {
-                    what,
-                    size: def.size,
-                });
-            }
-            self.members[selector] = used + wanted;
-        }
-        Ok(act)
+        let Some(selector) = self.program.tables[index].selector else {
+            return resolve_call(&self.program, entry);
+        };
+        let old = old.and_then(|entry| entry.action.as_ref());
+        let act = self.exchange(selector, old, entry.action.as_ref())?;
+        act.ok_or_else(|| no_action(&self.program, entry))
     }
 
     fn view<'a>(&'a self, index: usize, found: &'a Installed) -> EntryView<'a> {
@@ -280,6 +269,7 @@ pub(super) fn initial(table: &TableDef) -> TableState {
             key: table.key.pack(&entry.key),
             act: match &entry.action {
                 Some(TableAction::Call(call)) => Act::Call(bind(call)),
+                // Defaults and constant entries are lowered to calls only.
                 _ => Act::Select(Group::new(SelectorMode::Hash, Vec::new())),
             },
             is_const,
@@ -298,38 +288,22 @@ pub(super) fn initial(table: &TableDef) -> TableState {
     state
 }
 
-/// Members that an entry's one-shot group has.
-fn members(entry: &TableEntry) -> usize {
-    match &entry.action {
-        Some(TableAction::OneShot(members)) => members.len(),
-        _ => 0,
-    }
-}
-
-/// An entry's action by position; the entry has been checked.
-fn resolve_action(program: &Program, entry: &TableEntry) -> Result<Act, WriteError> {
+/// An entry's one action by position; the entry has been checked.
+fn resolve_call(program: &Program, entry: &TableEntry) -> Result<Act, WriteError> {
     match &entry.action {
         Some(TableAction::Call(call)) => Ok(Act::Call(bind(call))),
-        Some(TableAction::OneShot(members)) => {
-            let members = members.iter().map(|member| Member {
-                bound: bind(&member.call),
-                weight: member.weight,
-                watch: member.watch_port,
-            });
-            let table = program.table_index(entry.key.table);
-            let selector = table.and_then(|index| program.tables[index].selector);
-            let mode =
-                selector.map_or_else(SelectorMode::default, |index| program.selectors[index].mode);
-            Ok(Act::Select(Group::new(mode, members.collect())))
-        }
-        None => Err(WriteError::Invalid {
-            what: check::table_name(program, entry.key.table),
-            problem: "an entry needs an action".into(),
-        }),
+        _ => Err(no_action(program, entry)),
     }
 }
 
-fn bind(call: &ActionCall) -> Bound {
+fn no_action(program: &Program, entry: &TableEntry) -> WriteError {
+    WriteError::Invalid {
+        what: check::table_name(program, entry.key.table),
+        problem: "an entry needs an action".into(),
+    }
+}
+
+pub(super) fn bind(call: &ActionCall) -> Bound {
     Bound {
         action: (call.action.0 ^ p4info::ACTION) as u16 - 1,
         args: call.params.iter().map(|&(_, value)| value).collect(),

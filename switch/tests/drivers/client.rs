@@ -367,6 +367,7 @@ pub(crate) fn group(id: u32, ports: &[u32]) -> Update {
             id: MulticastGroupId(id),
             replicas: ports.iter().map(replica).collect(),
             metadata: Vec::new(),
+            ..MulticastGroup::default()
         }),
     }
 }

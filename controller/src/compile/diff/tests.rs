@@ -76,6 +76,7 @@ fn state() -> impl Strategy<Value = Desired> {
                         id,
                         replicas,
                         metadata,
+                        ..MulticastGroup::default()
                     };
                     (id, group)
                 })

@@ -365,10 +365,7 @@ fn a_watched_port_has_two_encodings() {
     assert_eq!(with(WatchKind::Watch(3)), None);
     assert_eq!(with(WatchKind::Watch(-3)), None);
     assert_eq!(with(WatchKind::WatchPort(vec![0, 0, 0, 0, 3].into())), None);
-    assert_eq!(
-        with(WatchKind::WatchPort(vec![].into())),
-        Some(InvalidArgument)
-    );
+    assert_eq!(with(WatchKind::WatchPort(vec![].into())), None);
     assert_eq!(
         with(WatchKind::WatchPort(vec![0].into())),
         Some(InvalidArgument)
@@ -390,12 +387,16 @@ fn an_action_has_the_shape_that_its_table_wants() {
         e.action = Some(wire::TableAction { r#type: Some(kind) });
     };
     refused(fdb_entry(), by_member, InvalidArgument);
-    refused(path_entry(vec![]), by_member, Unimplemented);
     let by_group: Edit = |e| {
         let kind = table_action::Type::ActionProfileGroupId(1);
         e.action = Some(wire::TableAction { r#type: Some(kind) });
     };
-    refused(path_entry(vec![]), by_group, Unimplemented);
+    refused(fdb_entry(), by_group, InvalidArgument);
+    let by_nothing: Edit = |e| {
+        let kind = table_action::Type::ActionProfileGroupId(0);
+        e.action = Some(wire::TableAction { r#type: Some(kind) });
+    };
+    refused(path_entry(vec![]), by_nothing, InvalidArgument);
 }
 
 #[test]
@@ -403,8 +404,6 @@ fn entities_that_are_not_built_are_unimplemented() {
     let schema = schema();
     let entities = [
         Entity::ExternEntry(Default::default()),
-        Entity::ActionProfileMember(Default::default()),
-        Entity::ActionProfileGroup(Default::default()),
         Entity::DirectMeterEntry(Default::default()),
         Entity::ValueSetEntry(Default::default()),
         Entity::RegisterEntry(Default::default()),
@@ -499,7 +498,7 @@ fn groups_have_an_id_and_distinct_replicas() {
         backup_replicas: vec![Default::default()],
         ..replica(1, 0)
     };
-    assert_eq!(code(1, vec![backed]), Some(Unimplemented));
+    assert_eq!(code(1, vec![backed]), Some(InvalidArgument));
     let portless = wire::Replica {
         port_kind: None,
         ..replica(1, 0)

@@ -16,14 +16,17 @@ pub(super) const PATHS: u32 = 0x0200_0004;
 pub(super) const FIXED: u32 = 0x0200_0005;
 pub(super) const BARE: u32 = 0x0200_0006;
 pub(super) const MEMBERS: u32 = 0x0200_0007;
+pub(super) const INDIRECT: u32 = 0x0200_0008;
 
 pub(super) const DROP: u32 = 0x0100_0001;
 pub(super) const OUTPUT: u32 = 0x0100_0002;
 pub(super) const DEFAULT_ONLY: u32 = 0x0100_0003;
 pub(super) const TABLE_ONLY: u32 = 0x0100_0004;
 
-const SELECTOR: u32 = 0x1100_0001;
-const PROFILE: u32 = 0x1100_0002;
+pub(super) const SELECTOR: u32 = 0x1100_0001;
+pub(super) const PROFILE: u32 = 0x1100_0002;
+/// Without a selector.
+pub(super) const PLAIN: u32 = 0x1100_0003;
 
 pub(super) fn schema() -> Schema {
     Schema::new(&p4info()).unwrap()
@@ -61,6 +64,12 @@ pub(super) fn p4info() -> info::P4Info {
                 selector_size_semantics: Some(SelectorSizeSemantics::SumOfMembers(SumOfMembers {
                     max_member_weight: 10,
                 })),
+                ..info::ActionProfile::default()
+            },
+            info::ActionProfile {
+                preamble: preamble(PLAIN, "plain_profile"),
+                table_ids: vec![INDIRECT],
+                size: 8,
                 ..info::ActionProfile::default()
             },
         ],
@@ -119,6 +128,15 @@ pub(super) fn p4info() -> info::P4Info {
                 ..table(
                     MEMBERS,
                     "ingress.members",
+                    &[("node", 20, MatchType::Exact)],
+                    &all,
+                )
+            },
+            info::Table {
+                implementation_id: PLAIN,
+                ..table(
+                    INDIRECT,
+                    "ingress.indirect",
                     &[("node", 20, MatchType::Exact)],
                     &all,
                 )

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use proptest::collection::{btree_set, vec};
+use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
@@ -141,23 +141,6 @@ fn with<T: std::fmt::Debug + 'static>(
     schemas().prop_flat_map(move |schema| {
         let values = strategy(&schema);
         (Just(schema), values)
-    })
-}
-
-fn groups() -> impl Strategy<Value = MulticastGroup> {
-    let replicas = btree_set((1..100_u32, any::<u16>()), 0..20);
-    (1..=u32::MAX, replicas, vec(any::<u8>(), 0..9)).prop_map(|(id, replicas, metadata)| {
-        MulticastGroup {
-            id: MulticastGroupId(id),
-            replicas: replicas
-                .into_iter()
-                .map(|(port, instance)| Replica {
-                    port: PortNo(port),
-                    instance,
-                })
-                .collect(),
-            metadata,
-        }
     })
 }
 
@@ -312,16 +295,6 @@ proptest! {
         prop_assert_eq!(decode_query(&schema, &encode_query(&query)), Ok(query));
         let query = Query::Counters(filter);
         prop_assert_eq!(decode_query(&schema, &encode_query(&query)), Ok(query));
-    }
-
-    #[test]
-    fn multicast_groups(group in groups()) {
-        prop_assert_eq!(decode_group(&encode_group(&group)), Ok(group.clone()));
-        let schema = fixture::schema();
-        let query = Query::Groups(Some(group.id));
-        prop_assert_eq!(decode_query(&schema, &encode_query(&query)), Ok(query));
-        let update = Update { kind: UpdateKind::Insert, entity: Entity::Group(group) };
-        prop_assert_eq!(decode_update(&schema, &encode_update(&schema, &update)), Ok(update));
     }
 
     #[test]
