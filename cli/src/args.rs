@@ -91,6 +91,8 @@ pub(crate) enum Command {
     Api(Api),
     /// Try what labs need of this machine, and say what helps where it does not work
     Doctor(Doctor),
+    /// Print the JSON Schema of the topology file, for editors
+    Schema,
     /// Print what makes a shell complete this command
     Completions(Completions),
     /// Run a controller with its API
@@ -98,6 +100,16 @@ pub(crate) enum Command {
     /// Run a lab's data plane; `weft up` does
     #[command(hide = true)]
     Dataplane,
+    /// Run a program so that nothing of it is left; `weft test` does
+    #[command(hide = true)]
+    Contained(Contained),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Contained {
+    /// The program and its arguments
+    #[arg(required = true, last = true, value_name = "CMD")]
+    pub(crate) program: Vec<OsString>,
 }
 
 #[derive(Debug, Args)]

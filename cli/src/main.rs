@@ -33,6 +33,15 @@ fn main() -> ExitCode {
     if matches!(cli.command, Command::Dataplane) {
         return weft_lab::dataplane::main();
     }
+    if let Command::Contained(args) = &cli.command {
+        return match weft_lab::contained::run(&args.program) {
+            Ok(status) => ExitCode::from(status),
+            Err(error) => {
+                output::say(Failure::new(SOFTWARE, error));
+                ExitCode::from(SOFTWARE)
+            }
+        };
+    }
     if let Command::Doctor(args) = &cli.command {
         return commands::doctor::run(&cli.global, args);
     }
@@ -102,9 +111,10 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Trace(args) => commands::trace::run(global, args).await?,
         Command::Link(args) => commands::link::run(global, args).await?,
         Command::Capture(args) => commands::capture::run(global, args).await?,
+        Command::Schema => output::print_json(&weft_controller::schema::topology()),
         Command::Completions(args) => commands::completions::run(args),
         Command::Controller(args) => commands::controller::run(global, args).await?,
-        Command::Dataplane | Command::Doctor(_) => {}
+        Command::Dataplane | Command::Contained(_) | Command::Doctor(_) => {}
     }
     Ok(ExitCode::SUCCESS)
 }

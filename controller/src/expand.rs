@@ -8,6 +8,7 @@ mod address;
 mod check;
 mod links;
 mod nodes;
+mod serve;
 mod wire;
 
 use std::collections::BTreeMap;

@@ -21,6 +21,7 @@ pub mod quantity;
 pub mod raw;
 mod reconcile;
 pub mod resource;
+pub mod schema;
 pub mod southbound;
 pub mod spec;
 pub mod status;

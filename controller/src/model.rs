@@ -245,13 +245,32 @@ pub enum Listen {
         /// The body.
         body: String,
     },
+    /// Answers DNS queries by UDP and TCP.
+    Dns {
+        /// The port.
+        port: u16,
+        /// What it knows, by names in lower case without the dot at the end.
+        records: BTreeMap<String, Vec<DnsRecord>>,
+    },
+}
+
+/// What a name stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DnsRecord {
+    /// An address: an A or an AAAA record.
+    Address(IpAddr),
+    /// Another name: a CNAME record.
+    Alias(String),
 }
 
 impl Listen {
     /// The port it listens on.
     pub fn port(&self) -> u16 {
         match self {
-            Self::Tcp { port, .. } | Self::Udp { port, .. } | Self::Http { port, .. } => *port,
+            Self::Tcp { port, .. }
+            | Self::Udp { port, .. }
+            | Self::Http { port, .. }
+            | Self::Dns { port, .. } => *port,
         }
     }
 }
@@ -265,8 +284,19 @@ pub struct Run {
     pub cwd: Option<String>,
     /// Added to its environment.
     pub env: BTreeMap<String, String>,
-    /// It is ready when something listens on this TCP port.
-    pub ready_tcp: Option<u16>,
+    /// What tells that it is ready.
+    pub ready: Option<Ready>,
+    /// Where it is declared: a JSON pointer into the file.
+    pub declared_at: String,
+}
+
+/// A program is ready when something listens on a TCP port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// The port.
+    pub tcp: u16,
+    /// The longest that this may take.
+    pub within: Duration,
 }
 
 /// A link between two switches, or between a switch and a host.

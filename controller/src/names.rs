@@ -23,6 +23,21 @@ pub enum RangeError {
     TooMany(String),
 }
 
+/// Why a text cannot be looked up in DNS, where it cannot: names have labels of at most 63 bytes, and at most 253 bytes
+/// altogether (RFC 1035 section 2.3.4); what ends in a number is a mistaken address.
+pub fn dns_name_problem(text: &str) -> Option<String> {
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let is_label = |label: &str| {
+        let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"-_*".contains(&byte);
+        (1..=63).contains(&label.len()) && label.bytes().all(is_good)
+    };
+    let is_number = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
+    let is_name = name.len() <= 253
+        && name.split('.').all(is_label)
+        && !name.rsplit('.').next().is_some_and(is_number);
+    (!is_name).then(|| format!("`{text}` is no DNS name, for example `web.example`"))
+}
+
 /// The names that a text stands for, in order: itself where it holds no range.
 ///
 /// Numbers keep their leading zeros: `[08-10]` is `08`, `09`, `10`. Several ranges count like an odometer.

@@ -3,10 +3,12 @@
 //! A bare number is refused, so that nobody has to guess the unit. Values are kept as integers; the text form that
 //! [`Display`](std::fmt::Display) gives parses to the same value.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// Why a text is no quantity.
@@ -200,6 +202,25 @@ impl Scale {
         }
     }
 
+    /// The form of its texts, for editors: a number and a unit in any case.
+    fn schema(&self) -> Schema {
+        let any_case = |unit: &&str| -> String {
+            unit.chars()
+                .map(|c| match c {
+                    'a'..='z' => format!("[{c}{}]", c.to_ascii_uppercase()),
+                    other => other.to_string(),
+                })
+                .collect()
+        };
+        let units: Vec<String> = self.units.iter().map(|(unit, _)| any_case(unit)).collect();
+        let pattern = format!(r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)\s*({})$", units.join("|"));
+        let description = format!(
+            "{} with its unit, for example `{}`",
+            self.what, self.example
+        );
+        json_schema!({ "type": "string", "pattern": pattern, "description": description, "examples": [self.example] })
+    }
+
     /// The largest decimal unit that leaves no remainder.
     fn write(&self, value: u64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (unit, size) = self
@@ -236,6 +257,16 @@ macro_rules! quantity {
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 deserializer.deserialize_str(QuantityVisitor($scale)).map(Self)
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                $scale.schema()
             }
         }
     };

@@ -9,7 +9,10 @@ pub mod path;
 pub mod test;
 pub mod trace;
 
+use std::borrow::Cow;
+
 use indexmap::IndexMap;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 pub use self::link::{Distribution, EndpointSpec, ImpairSpec, LinkSpec, LinkState, Queue};
@@ -17,18 +20,17 @@ pub use self::node::{
     InterfaceSpec, ListenSpec, NodeKind, NodeSpec, PortKindSpec, ReadySpec, RunSpec,
 };
 pub use self::test::{
-    Connect, Expect, HttpProbe, Mode, PathExpect, PingProbe, RttExpect, SpreadExpect, StreamProbe,
-    TestSpec,
+    Connect, DnsProbe, ExecProbe, Expect, HttpProbe, Mode, PathExpect, PingProbe, ProbeSpec, Rcode,
+    RecordType, RttExpect, SpreadExpect, StreamProbe, TestSpec, ThroughputExpect,
 };
 
 use crate::quantity::TimeSpan;
 
 /// A topology file.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Document {
     /// The lab's name; the file's name where it is left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Seeds everything random.
     #[serde(default)]
@@ -42,36 +44,36 @@ pub struct Document {
     #[serde(default)]
     pub dataplane: DataplaneSpec,
     /// What the file expects of the lab.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub tests: Vec<TestSpec>,
     /// Claims about all packets; reported as skipped.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub verify: Vec<serde_json::Value>,
 }
 
 /// Nodes and links, in the shape of containerlab's files.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TopologySpec {
     /// Settings of every node, the weakest.
     #[serde(default)]
     pub defaults: NodeSpec,
     /// Settings of every node of a kind.
-    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    #[serde(default)]
     pub kinds: IndexMap<String, NodeSpec>,
     /// Settings of every node of a group.
-    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    #[serde(default)]
     pub groups: IndexMap<String, NodeSpec>,
     /// Nodes by name; a name may be a range, `h[1-8]`.
     #[serde(default)]
     pub nodes: IndexMap<String, NodeSpec>,
     /// Links.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub links: Vec<LinkSpec>,
 }
 
 /// The controller's settings.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ControllerSpec {
     /// Who forwards.
@@ -80,7 +82,7 @@ pub struct ControllerSpec {
 }
 
 /// Who decides how packets are forwarded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum FabricSpec {
     /// The controller.
@@ -91,7 +93,7 @@ pub enum FabricSpec {
 }
 
 /// The data plane's settings.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct DataplaneSpec {
     /// Data threads, 1 to 64.
@@ -110,6 +112,13 @@ impl Default for DataplaneSpec {
             offloads: true,
         }
     }
+}
+
+/// That exactly one of some keys is there, for a schema.
+fn exactly_one_of(keys: &[&str]) -> serde_json::Value {
+    keys.iter()
+        .map(|key| serde_json::json!({ "required": [key] }))
+        .collect()
 }
 
 /// One value or a list of them.
@@ -131,6 +140,21 @@ impl<T> OneOrMany<T> {
     /// The values.
     pub fn iter(&self) -> std::slice::Iter<'_, T> {
         self.0.iter()
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for OneOrMany<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("OneOrMany_{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let one = generator.subschema_for::<T>();
+        json_schema!({ "anyOf": [one, { "type": "array", "items": one }] })
     }
 }
 

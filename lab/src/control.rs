@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::client::{Answer, ApiClient, ClientError};
+use crate::programs::{ProgramStatus, Programs};
 use crate::runtime_dir::LabDir;
 use crate::served::{Register, Served, Transport};
 use crate::supervisor::ControllerState;
@@ -74,10 +75,13 @@ pub struct LabStatus {
     pub api: Option<String>,
     /// How often the controller was started again.
     pub restarts: u64,
+    /// Programs that the file started.
+    #[serde(default)]
+    pub programs: Vec<ProgramStatus>,
 }
 
 impl LabStatus {
-    fn new(pid: u32, controller: &ControllerState) -> Self {
+    fn new(pid: u32, controller: &ControllerState, programs: Vec<ProgramStatus>) -> Self {
         let mut processes = vec![Process {
             role: Role::Dataplane,
             pid,
@@ -98,6 +102,7 @@ impl LabStatus {
             processes,
             api: controller.api.clone(),
             restarts: controller.restarts,
+            programs,
         }
     }
 }
@@ -109,6 +114,8 @@ pub struct Control {
     pub pid: u32,
     /// The controller's state.
     pub controller: watch::Receiver<ControllerState>,
+    /// The programs that the file started.
+    pub programs: Programs,
     /// The responders' callers.
     pub served: Register,
     /// Cancelled when somebody asks for the lab's end.
@@ -150,7 +157,8 @@ impl Control {
     async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         match (request.method(), request.uri().path()) {
             (&Method::GET, "/status") => {
-                let status = LabStatus::new(self.pid, &self.controller.borrow());
+                let status =
+                    LabStatus::new(self.pid, &self.controller.borrow(), self.programs.all());
                 json(StatusCode::OK, &status)
             }
             (&Method::GET, "/served") => {
@@ -312,6 +320,7 @@ mod tests {
         let (state, controller) = watch::channel(ControllerState::default());
         let control = Control {
             pid: 7,
+            programs: Programs::default(),
             controller,
             served: Register::default(),
             shutdown: CancellationToken::new(),

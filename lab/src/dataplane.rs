@@ -8,7 +8,7 @@
 //! Until it is released, the lab lives no longer than its starter: standard input is the leash. SIGTERM, SIGINT and
 //! `POST /shutdown` on the control socket end it in order.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -31,7 +31,7 @@ use crate::host::{BuiltHost, HostBuildError, build_all};
 use crate::info::LabInfo;
 use crate::plan::{Plan, PlanError};
 use crate::process::{Children, outer_pid};
-use crate::programs::{self, ProgramError};
+use crate::programs::{ProgramError, Programs, Starter, tail};
 use crate::responders::Responder;
 use crate::runtime_dir::{LabDir, LabLock, RuntimeDirError, write_json, write_private};
 use crate::served::Register;
@@ -271,8 +271,10 @@ async fn live(
     let (state, controller) = watch::channel(ControllerState::default());
     let served = Register::default();
     let pid = outer_pid().map_err(system("find out its process id"))?;
+    let programs = Programs::default();
     let answers = Control {
         pid,
+        programs: programs.clone(),
         controller: controller.clone(),
         served: served.clone(),
         shutdown: shutdown.clone(),
@@ -310,11 +312,19 @@ async fn live(
             let lost_worker = || DataplaneError::LostWorker {
                 log: dir.log_file("dataplane"),
             };
+            let starter = Starter {
+                dir,
+                plan,
+                children: &children,
+                programs: &programs,
+                tasks: &tasks,
+                stop: &stop,
+            };
             let mut ended = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => Err(DataplaneError::Interrupted),
                 () = &mut lost => Err(lost_worker()),
-                ready = become_ready(dir, plan, model, &built.hosts, &children, controller) => ready,
+                ready = become_ready(&starter, model, &built.hosts, controller) => ready,
             };
             if let Ok(api) = &ended {
                 emit(&Event::Ready {
@@ -386,11 +396,9 @@ fn hold_leash(shutdown: CancellationToken) -> Result<(), DataplaneError> {
 
 /// Waits for the controller and starts the hosts' programs; the API's address when all is ready.
 async fn become_ready(
-    dir: &LabDir,
-    plan: &Plan,
+    starter: &Starter<'_>,
     model: &Model,
     hosts: &[BuiltHost],
-    children: &Children,
     mut controller: watch::Receiver<ControllerState>,
 ) -> Result<String, DataplaneError> {
     let api = {
@@ -401,22 +409,13 @@ async fn become_ready(
         if let Some(ended) = &state.given_up {
             return Err(DataplaneError::Controller {
                 ended: ended.clone(),
-                log: last_words(dir),
+                log: tail(&starter.dir.log_file("controller"), 8),
             });
         }
         state.api.clone().unwrap_or_default()
     };
-    programs::start_all(dir, &plan.folder, model, hosts, children).await?;
+    starter.start_all(model, hosts).await?;
     Ok(api)
-}
-
-/// The last lines of the controller's log.
-fn last_words(dir: &LabDir) -> String {
-    const LINES: usize = 8;
-    let log = fs::read(dir.log_file("controller")).unwrap_or_default();
-    let log = String::from_utf8_lossy(&log);
-    let lines: Vec<&str> = log.lines().collect();
-    lines[lines.len().saturating_sub(LINES)..].join("\n")
 }
 
 /// Hosts and switches that run.

@@ -12,6 +12,7 @@
 
 pub mod capture;
 pub mod client;
+pub mod contained;
 pub mod control;
 pub mod controller;
 pub mod dataplane;

@@ -3,8 +3,11 @@
 //! - TCP: sends `reply` and closes its side, then reads until the caller closes; without a reply it sends back what comes.
 //! - UDP: answers each datagram with `reply`; without one with the same datagram.
 //! - HTTP: answers every request with status and body, and names the host in the header `weft-served-by`.
+//! - DNS: answers queries from its records, by UDP and TCP.
 //!
 //! Sockets are opened by whoever builds the host, inside its namespace; one runtime drives them all.
+
+mod dns;
 
 use std::convert::Infallible;
 use std::io;
@@ -53,10 +56,11 @@ pub struct Responder {
     socket: Opened,
 }
 
+/// What a responder hears by; DNS by both.
 #[derive(Debug)]
-enum Opened {
-    Tcp(TcpListener),
-    Udp(UdpSocket),
+struct Opened {
+    tcp: Option<TcpListener>,
+    udp: Option<UdpSocket>,
 }
 
 /// Why a responder cannot listen.
@@ -74,30 +78,17 @@ impl Responder {
     /// # Errors
     /// [`ListenError`], for example when the port is taken.
     pub fn open(host: &str, listen: &Listen, family: Family) -> Result<Self, ListenError> {
+        let (is_tcp, is_udp) = match listen {
+            Listen::Tcp { .. } | Listen::Http { .. } => (true, false),
+            Listen::Udp { .. } => (false, true),
+            Listen::Dns { .. } => (true, true),
+        };
         let open = || -> io::Result<Opened> {
-            let (domain, any): (_, IpAddr) = match family {
-                Family::V4 => (Domain::IPV4, Ipv4Addr::UNSPECIFIED.into()),
-                Family::Dual => (Domain::IPV6, Ipv6Addr::UNSPECIFIED.into()),
-            };
-            let (kind, protocol) = match listen {
-                Listen::Tcp { .. } | Listen::Http { .. } => (Type::STREAM, Protocol::TCP),
-                Listen::Udp { .. } => (Type::DGRAM, Protocol::UDP),
-            };
-            let socket = Socket::new(domain, kind, Some(protocol))?;
-            if family == Family::Dual {
-                socket.set_only_v6(false)?;
-            }
-            socket.set_nonblocking(true)?;
-            if kind == Type::STREAM {
-                socket.set_reuse_address(true)?;
-            }
-            socket.bind(&SockAddr::from(SocketAddr::new(any, listen.port())))?;
-            if kind == Type::STREAM {
-                socket.listen(BACKLOG)?;
-                Ok(Opened::Tcp(socket.into()))
-            } else {
-                Ok(Opened::Udp(socket.into()))
-            }
+            let port = listen.port();
+            Ok(Opened {
+                tcp: is_tcp.then(|| open_tcp(family, port)).transpose()?,
+                udp: is_udp.then(|| open_udp(family, port)).transpose()?,
+            })
         };
         match open() {
             Ok(socket) => Ok(Self {
@@ -128,29 +119,89 @@ impl Responder {
             port: self.listen.port(),
             register,
         };
-        match self.socket {
-            Opened::Tcp(listener) => {
-                let listener = tokio::net::TcpListener::from_std(listener)?;
-                let inner = tasks.clone();
-                tasks.spawn(accept(listener, self.listen, caller, inner, stop));
+        let Opened { tcp, udp } = self.socket;
+        let records = match &self.listen {
+            Listen::Dns { records, .. } => dns::Records::new(records.clone()),
+            Listen::Tcp { .. } | Listen::Udp { .. } | Listen::Http { .. } => {
+                dns::Records::default()
             }
-            Opened::Udp(socket) => {
-                let socket = tokio::net::UdpSocket::from_std(socket)?;
-                let reply = match self.listen {
-                    Listen::Udp { reply, .. } => reply,
-                    Listen::Tcp { .. } | Listen::Http { .. } => String::new(),
-                };
-                tasks.spawn(async move {
-                    tokio::select! {
-                        biased;
-                        () = stop.cancelled() => {}
-                        () = answer_datagrams(socket, &reply, &caller) => {}
+        };
+        if let Some(socket) = udp {
+            let socket = tokio::net::UdpSocket::from_std(socket)?;
+            let (caller, stop) = (caller.clone(), stop.clone());
+            let (listen, records) = (self.listen.clone(), records.clone());
+            tasks.spawn(async move {
+                let answer = async {
+                    match &listen {
+                        Listen::Dns { .. } => {
+                            dns::answer_datagrams(socket, &records, &caller).await
+                        }
+                        Listen::Udp { reply, .. } => answer_datagrams(socket, reply, &caller).await,
+                        Listen::Tcp { .. } | Listen::Http { .. } => {}
                     }
-                });
-            }
+                };
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => {}
+                    () = answer => {}
+                }
+            });
+        }
+        if let Some(listener) = tcp {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            let service = Service {
+                listen: self.listen,
+                records,
+                caller,
+            };
+            tasks.spawn(accept(listener, Arc::new(service), tasks.clone(), stop));
         }
         Ok(())
     }
+}
+
+fn open_socket(family: Family, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let domain = match family {
+        Family::V4 => Domain::IPV4,
+        Family::Dual => Domain::IPV6,
+    };
+    let socket = Socket::new(domain, kind, Some(protocol))?;
+    if family == Family::Dual {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// Every address of a family.
+fn any(family: Family, port: u16) -> SockAddr {
+    let any: IpAddr = match family {
+        Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+        Family::Dual => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    SocketAddr::new(any, port).into()
+}
+
+fn open_tcp(family: Family, port: u16) -> io::Result<TcpListener> {
+    let socket = open_socket(family, Type::STREAM, Protocol::TCP)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&any(family, port))?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn open_udp(family: Family, port: u16) -> io::Result<UdpSocket> {
+    let socket = open_socket(family, Type::DGRAM, Protocol::UDP)?;
+    socket.bind(&any(family, port))?;
+    Ok(socket.into())
+}
+
+/// What a listener's connections are answered with.
+#[derive(Debug)]
+struct Service {
+    listen: Listen,
+    records: dns::Records,
+    caller: Caller,
 }
 
 /// Who to write down as the one that answered.
@@ -174,12 +225,11 @@ impl Caller {
 
 async fn accept(
     listener: tokio::net::TcpListener,
-    listen: Listen,
-    caller: Caller,
+    service: Arc<Service>,
     tasks: TaskTracker,
     stop: CancellationToken,
 ) {
-    let listen = Arc::new(listen);
+    let caller = &service.caller;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -195,23 +245,30 @@ async fn accept(
             }
         };
         caller.record(Transport::Tcp, peer);
-        let (listen, caller, stop) = (Arc::clone(&listen), caller.clone(), stop.clone());
+        let (service, stop) = (Arc::clone(&service), stop.clone());
         tasks.spawn(async move {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
-                () = answer(stream, &listen, &caller) => {}
+                () = service.answer(stream) => {}
             }
         });
     }
 }
 
-async fn answer(stream: TcpStream, listen: &Listen, caller: &Caller) {
-    // The caller's misbehaviour ends his connection and nothing else.
-    match listen {
-        Listen::Http { status, body, .. } => serve_http(stream, *status, body, caller).await,
-        Listen::Tcp { reply, .. } | Listen::Udp { reply, .. } => {
-            let _ = talk(stream, reply.as_bytes()).await;
+impl Service {
+    async fn answer(&self, stream: TcpStream) {
+        // The caller's misbehaviour ends his connection and nothing else.
+        match &self.listen {
+            Listen::Http { status, body, .. } => {
+                serve_http(stream, *status, body, &self.caller).await;
+            }
+            Listen::Tcp { reply, .. } | Listen::Udp { reply, .. } => {
+                let _ = talk(stream, reply.as_bytes()).await;
+            }
+            Listen::Dns { .. } => {
+                let _ = dns::answer_stream(stream, &self.records).await;
+            }
         }
     }
 }
@@ -285,9 +342,11 @@ mod tests {
     /// A responder on this machine's own loopback, at a free port.
     fn start(listen: &Listen) -> (SocketAddr, Register, CancellationToken, TaskTracker) {
         let responder = Responder::open("web", listen, Family::V4).unwrap();
-        let address = match &responder.socket {
-            Opened::Tcp(listener) => listener.local_addr(),
-            Opened::Udp(socket) => socket.local_addr(),
+        let Opened { tcp, udp } = &responder.socket;
+        let address = match (tcp, udp) {
+            (Some(listener), _) => listener.local_addr(),
+            (_, Some(socket)) => socket.local_addr(),
+            (None, None) => unreachable!("a responder hears by something"),
         };
         let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.unwrap().port());
         let (register, stop, tasks) = (

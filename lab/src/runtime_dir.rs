@@ -468,12 +468,17 @@ impl LabLock {
     /// # Errors
     /// [`RuntimeDirError::Io`].
     pub fn remove(&self) -> Result<(), RuntimeDirError> {
-        match fs::remove_dir_all(&self.dir.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(failed("remove", &self.dir.path)(error))
+        for _ in 1..ACQUIRE_ATTEMPTS {
+            match fs::remove_dir_all(&self.dir.path) {
+                // A program of the lab is still writing into its own folder.
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => pause(),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(failed("remove", &self.dir.path)(error));
+                }
+                _ => return Ok(()),
             }
-            _ => Ok(()),
         }
+        fs::remove_dir_all(&self.dir.path).map_err(failed("remove", &self.dir.path))
     }
 }
 

@@ -59,6 +59,19 @@ pub fn can_build_labs(test: &str) -> bool {
     allowed
 }
 
+/// Whether programs that a test runs are installed. Says loudly when not, so that a skipped test is seen.
+#[expect(clippy::print_stdout, reason = "a skipped test has to be seen")]
+pub fn has_programs(test: &str, programs: &[&str]) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_there =
+        |program: &&&str| std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
+    let missing: Vec<&&str> = programs.iter().filter(|one| !is_there(one)).collect();
+    if !missing.is_empty() {
+        println!("SKIPPED {test}: needs {missing:?}");
+    }
+    missing.is_empty()
+}
+
 /// A lab that runs until this value is dropped.
 #[derive(Debug)]
 pub struct Lab {

@@ -16,7 +16,11 @@ const MAX_LINES: usize = 800;
 const SKIPPED_FOLDERS: [&str; 4] = [".git", "target", "weft-failures", "__pycache__"];
 
 /// Files that programs write.
-const GENERATED: [&str; 2] = ["Cargo.lock", "docs/openapi.json"];
+const GENERATED: [&str; 3] = [
+    "Cargo.lock",
+    "docs/openapi.json",
+    "docs/topology.schema.json",
+];
 
 /// The only file with `unsafe` code.
 const UNSAFE_FILE: &str = "switch/src/port/sys.rs";

@@ -1,7 +1,7 @@
 //! Every file of `topologies/` proves itself with real packets, by the command that users run.
 
 use serde_json::Value;
-use weft_tests::{can_build_labs, json, text, topology, weft};
+use weft_tests::{can_build_labs, has_programs, json, text, topology, weft};
 
 /// Runs `weft test` on a file and returns its report.
 fn run(name: &str, extra: &[&str]) -> Value {
@@ -67,6 +67,24 @@ fn ipv6() {
 fn tun_and_tap() {
     // 30 pairs, 20 over IPv6, 4 and 4 connections, 6 datagrams, 2 and 2 pages, 2 refusals.
     proves_itself("tun-and-tap", 30 + 20 + 4 + 4 + 6 + 2 + 2 + 2);
+}
+
+#[test]
+fn dual_stack_mesh() {
+    // All pairs in both families, then single cases.
+    proves_itself("dual-stack-mesh", 42 + 42 + 2 + 2 + 2 + 2);
+}
+
+#[test]
+fn two_labs() {
+    proves_itself("two-labs", 2);
+}
+
+#[test]
+fn user_programs() {
+    if has_programs("user_programs", &["nginx", "iperf3", "curl"]) {
+        proves_itself("user-programs", 6);
+    }
 }
 
 #[test]

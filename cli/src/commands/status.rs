@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use weft_lab::client::ApiClient;
 use weft_lab::control::{ControlClient, LabStatus, Phase, Process, Role};
 use weft_lab::info::LabInfo;
+use weft_lab::programs::ProgramStatus;
 use weft_lab::runtime_dir::{LabDir, read_json};
 
 use crate::args::{Format, Global};
@@ -30,6 +31,7 @@ struct Status {
     switches: Vec<SwitchStatus>,
     hosts: Vec<HostStatus>,
     links: Vec<LinkStatus>,
+    programs: Vec<ProgramStatus>,
 }
 
 #[derive(Debug, Serialize)]
@@ -91,6 +93,7 @@ async fn gather(dir: &LabDir) -> Result<Status, Failure> {
         socket: dir.api_socket().display().to_string(),
         phase: phase(&own, is_ready),
         processes: own.processes,
+        programs: own.programs,
         switches: info
             .switches
             .into_iter()

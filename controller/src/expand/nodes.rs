@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use super::serve;
 use crate::model::{Listen, Run};
 use crate::names;
 use crate::problem::{Code, FieldError, pointer_to};
-use crate::spec::{Document, ListenSpec, NodeKind, NodeSpec, RunSpec};
+use crate::spec::{Document, NodeKind, NodeSpec};
 
 /// One node with all its settings.
 #[derive(Clone, Debug)]
@@ -63,11 +64,11 @@ pub(super) fn expand(document: &Document, errors: &mut Vec<FieldError>) -> Vec<N
                 continue;
             }
         };
-        let Some((kind, merged)) = settings(document, pattern, spec, &pointer, errors) else {
+        let Some((kind, merged, from)) = settings(document, pattern, spec, &pointer, errors) else {
             continue;
         };
-        let listen = listen(&merged.listen, &pointer, errors);
-        let run = run(&merged.run, &pointer, errors);
+        let listen = serve::listen(&merged.listen, &from.listen, errors);
+        let run = serve::run(&merged.run, &from.run, errors);
         for name in names {
             if let Some(problem) = names::name_problem(&name) {
                 errors.push(FieldError::new(&pointer, Code::InvalidName, problem));
@@ -102,7 +103,7 @@ fn settings(
     spec: &NodeSpec,
     pointer: &str,
     errors: &mut Vec<FieldError>,
-) -> Option<(NodeKind, NodeSpec)> {
+) -> Option<(NodeKind, NodeSpec, Origins)> {
     let topology = &document.topology;
     let group_name = spec.group.as_ref().or(topology.defaults.group.as_ref());
     let group = group_name.and_then(|name| topology.groups.get(name));
@@ -127,7 +128,7 @@ fn settings(
                     .with_allowed("", KINDS.map(NodeKind::as_str)),
             );
         }
-        return Some((NodeKind::Host, spec.clone()));
+        return Some((NodeKind::Host, spec.clone(), Origins::at(pointer)));
     };
     if kind == NodeKind::Switch {
         let wrong = [
@@ -149,13 +150,46 @@ fn settings(
         }
     }
     let mut merged = topology.defaults.clone();
-    for layer in [topology.kinds.get(kind.as_str()), group, Some(spec)]
-        .into_iter()
-        .flatten()
-    {
-        overlay(&mut merged, layer);
+    let mut origins = Origins::at("/topology/defaults");
+    let kind_pointer = pointer_to("/topology/kinds", kind.as_str());
+    let group_pointer = pointer_to("/topology/groups", group_name.map_or("", String::as_str));
+    for (layer, at) in [
+        (topology.kinds.get(kind.as_str()), kind_pointer.as_str()),
+        (group, &group_pointer),
+        (Some(spec), pointer),
+    ] {
+        if let Some(layer) = layer {
+            origins.follow(layer, at);
+            overlay(&mut merged, layer);
+        }
     }
-    Some((kind, merged))
+    Some((kind, merged, origins))
+}
+
+/// Where the lists of a node's settings stand in the document.
+struct Origins {
+    listen: String,
+    run: String,
+}
+
+impl Origins {
+    fn at(pointer: &str) -> Self {
+        Self {
+            listen: pointer_to(pointer, "listen"),
+            run: pointer_to(pointer, "run"),
+        }
+    }
+
+    /// As [`overlay`] does it.
+    fn follow(&mut self, over: &NodeSpec, pointer: &str) {
+        let Self { listen, run } = Self::at(pointer);
+        if !over.listen.is_empty() {
+            self.listen = listen;
+        }
+        if !over.run.is_empty() {
+            self.run = run;
+        }
+    }
 }
 
 /// Lays the settings of `over` on those of `base`. Labels and interfaces add up; the rest replaces.
@@ -192,108 +226,4 @@ fn overlay(base: &mut NodeSpec, over: &NodeSpec) {
     if !run.is_empty() {
         base.run = run;
     }
-}
-
-fn listen(specs: &[ListenSpec], pointer: &str, errors: &mut Vec<FieldError>) -> Vec<Listen> {
-    let mut found = Vec::new();
-    let mut taken = BTreeSet::new();
-    for (index, spec) in specs.iter().enumerate() {
-        let pointer = pointer_to(&pointer_to(pointer, "listen"), index);
-        let ListenSpec {
-            tcp,
-            udp,
-            http,
-            reply,
-            status,
-            body,
-        } = spec.clone();
-        let reply_text = reply.clone().unwrap_or_default();
-        let one = match (tcp, udp, http) {
-            (Some(port), None, None) => Listen::Tcp {
-                port,
-                reply: reply_text,
-            },
-            (None, Some(port), None) => Listen::Udp {
-                port,
-                reply: reply_text,
-            },
-            (None, None, Some(port)) => Listen::Http {
-                port,
-                status: status.unwrap_or(200),
-                body: body.clone().unwrap_or_default(),
-            },
-            _ => {
-                let detail = "exactly one of `tcp`, `udp` and `http` is wanted";
-                errors.push(FieldError::new(pointer, Code::Conflict, detail));
-                continue;
-            }
-        };
-        let is_http = matches!(one, Listen::Http { .. });
-        for (key, is_wrong) in [
-            ("reply", is_http && reply.is_some()),
-            ("status", !is_http && status.is_some()),
-            ("body", !is_http && body.is_some()),
-        ] {
-            if is_wrong {
-                let detail = format!(
-                    "`{key}` is for {}",
-                    if is_http { "`tcp` and `udp`" } else { "`http`" }
-                );
-                errors.push(FieldError::new(
-                    pointer_to(&pointer, key),
-                    Code::Conflict,
-                    detail,
-                ));
-            }
-        }
-        if one.port() == 0 {
-            errors.push(FieldError::new(
-                &pointer,
-                Code::OutOfRange,
-                "port 0 is out of range [1, 65535]",
-            ));
-        }
-        if status.is_some_and(|status| !(200..=599).contains(&status)) {
-            let detail = "the status is out of range [200, 599]";
-            errors.push(FieldError::new(
-                pointer_to(&pointer, "status"),
-                Code::OutOfRange,
-                detail,
-            ));
-        }
-        if !taken.insert((udp.is_some(), one.port())) {
-            let detail = format!("two responders listen on port {}", one.port());
-            errors.push(FieldError::new(pointer, Code::Duplicate, detail));
-            continue;
-        }
-        found.push(one);
-    }
-    found
-}
-
-fn run(specs: &[RunSpec], pointer: &str, errors: &mut Vec<FieldError>) -> Vec<Run> {
-    let mut found = Vec::new();
-    for (index, spec) in specs.iter().enumerate() {
-        let RunSpec {
-            cmd,
-            cwd,
-            env,
-            ready,
-        } = spec.clone();
-        if cmd.is_empty() {
-            let pointer = pointer_to(&pointer_to(&pointer_to(pointer, "run"), index), "cmd");
-            errors.push(FieldError::new(
-                pointer,
-                Code::OutOfRange,
-                "`cmd` names no program",
-            ));
-        }
-        found.push(Run {
-            cmd,
-            cwd,
-            env,
-            ready_tcp: ready.map(|ready| ready.tcp),
-        });
-    }
-    found
 }

@@ -50,6 +50,9 @@ fn the_example_topologies_expand() {
         ("manual-flows", 3, 2, 4),
         ("ring", 4, 4, 8),
         ("fat-tree-k4", 20, 16, 48),
+        ("dual-stack-mesh", 7, 7, 18),
+        ("two-labs", 2, 2, 3),
+        ("user-programs", 2, 3, 4),
     ] {
         let path = format!("{}/../topologies/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
         let model = load::model(&std::fs::read(path).unwrap(), name, None).unwrap();
@@ -501,7 +504,7 @@ fn wrong_tests_are_refused_before_anything_is_built() {
         ),
         (
             "ping: { from: a, to: b }, expect: { status: 200 }",
-            "`status` can be expected of http only",
+            "`status` can be expected of `http` only, this test is a `ping`",
         ),
         (
             "ping: { from: a, to: b }, expect: { path: { through: nowhere } }",
@@ -513,7 +516,51 @@ fn wrong_tests_are_refused_before_anything_is_built() {
         ),
         (
             "expect: {}",
-            "a test wants exactly one of `ping`, `tcp`, `udp` and `http`",
+            "the test `t` has no probe: exactly one of `ping`, `tcp`, `udp`, `http`, `dns`, `exec` is wanted",
+        ),
+        (
+            "ping: { from: a, to: b }, tcp: { from: a, to: 'b:80' }",
+            "the test `t` has 2 probes, `ping`, `tcp`; one is wanted",
+        ),
+        (
+            "dns: { from: a, name: web.example }",
+            "no host has a DNS server of its own: `server` has to say whom to ask",
+        ),
+        (
+            "dns: { from: a, server: 'b:0', name: web.example }",
+            "`b:0` is no server, for example `dns1` or `10.0.0.53:53`",
+        ),
+        (
+            "dns: { from: a, server: b, name: 'web..example' }",
+            "`web..example` is no DNS name, for example `web.example`",
+        ),
+        (
+            "exec: { from: a, cmd: [] }",
+            "`cmd` names no program, for example `[ip, route]`",
+        ),
+        (
+            "exec: { from: a, cmd: [x] }, expect: { stdoutMatches: 'a(' }",
+            "no regular expression: unclosed group",
+        ),
+        (
+            "ping: { from: a, to: b }, expect: { exit: 1 }",
+            "`exit` can be expected of `exec` only, this test is a `ping`",
+        ),
+        (
+            "udp: { from: a, to: 'b:1' }, expect: { throughput: { min: 1mbit } }",
+            "`throughput` can be expected of `tcp` only, this test is a `udp`",
+        ),
+        (
+            "tcp: { from: a, to: 'b:1' }, expect: { throughput: { min: 2mbit, max: 1mbit } }",
+            "the least value 2mbit is above the largest, 1mbit",
+        ),
+        (
+            "tcp: { from: a, to: 'b:1' }, expect: { connect: never, reply: hello }",
+            "`reply` wants an answer, and `connect: never` wants none",
+        ),
+        (
+            "tcp: { from: a, to: 'b:1', duration: 2s }",
+            "`duration` is that of a bulk transfer, and no `throughput` is expected",
         ),
     ] {
         let file = format!(

@@ -171,6 +171,18 @@ fn hostile_files_end_soon_in_an_error() {
 }
 
 #[test]
+fn later_complaints_have_their_place_too() {
+    let text = format!("{SWITCH}    a: {{ kind: host, run: [{{ cmd: [x] }}] }}\n");
+    let error = FieldError::new("/topology/nodes/a/run/0/cmd", Code::WrongFormat, "no `x`");
+    let said = placed(&text, "lab.yaml", error);
+    assert_eq!(said.lines().next(), Some("lab.yaml:4:35: no `x`"));
+    assert_eq!(
+        said.lines().last().map(str::trim),
+        Some("|                                   ^")
+    );
+}
+
+#[test]
 fn json_bodies_give_pointers() {
     let body = serde_json::json!({ "endpoints": ["a:eth0", { "node": "b", "prot": 1 }], "metric": "2", "impair": { "delay": 5 } });
     let errors = from_json::<crate::spec::LinkSpec>(body).unwrap_err();

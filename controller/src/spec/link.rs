@@ -1,14 +1,18 @@
 //! Links and their impairments.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::exactly_one_of;
 use crate::quantity::{BitsPerSec, ByteSize, PacketCount, Percent, TimeSpan};
 
 /// One link, or several by ranges or `mesh`: exactly one of `endpoints` and `mesh`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(extend("oneOf" = exactly_one_of(&["endpoints", "mesh"])))]
 pub struct LinkSpec {
     /// Its name; `node:interface--node:interface` where it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,7 +41,7 @@ pub struct LinkSpec {
 }
 
 /// Whether a link carries packets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum LinkState {
     /// It does.
@@ -83,7 +87,7 @@ impl fmt::Display for EndpointSpec {
 }
 
 /// The form with keys.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct EndpointMap {
     node: String,
@@ -109,6 +113,17 @@ impl Serialize for EndpointSpec {
             impair,
         }
         .serialize(serializer)
+    }
+}
+
+impl JsonSchema for EndpointSpec {
+    fn schema_name() -> Cow<'static, str> {
+        "Endpoint".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let map = generator.subschema_for::<EndpointMap>();
+        json_schema!({ "anyOf": [{ "type": "string", "examples": ["edge1:p1"] }, map] })
     }
 }
 
@@ -146,7 +161,7 @@ impl<'de> Deserialize<'de> for EndpointSpec {
 }
 
 /// What a link does to the packets of one direction.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ImpairSpec {
     /// Bits per second.
@@ -192,7 +207,7 @@ impl ImpairSpec {
 }
 
 /// The distribution of a jitter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Distribution {
     /// Evenly.
@@ -218,6 +233,18 @@ impl Serialize for Queue {
             Self::Bytes(size) => size.serialize(serializer),
             Self::Packets(count) => count.serialize(serializer),
         }
+    }
+}
+
+impl JsonSchema for Queue {
+    fn schema_name() -> Cow<'static, str> {
+        "Queue".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let bytes = generator.subschema_for::<ByteSize>();
+        let packets = generator.subschema_for::<PacketCount>();
+        json_schema!({ "anyOf": [bytes, packets] })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Nodes: switches, hosts and routers. The same settings stand under defaults, kinds, groups and nodes.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -7,12 +8,14 @@ use std::str::FromStr;
 
 use indexmap::IndexMap;
 use ipnet::IpNet;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::OneOrMany;
+use super::{OneOrMany, exactly_one_of};
+use crate::quantity::TimeSpan;
 
 /// Settings of a node. What is left out comes from group, kind and defaults, in this order.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct NodeSpec {
     /// What it is.
@@ -51,7 +54,7 @@ pub struct NodeSpec {
 }
 
 /// Settings of one interface of a host.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct InterfaceSpec {
     /// Its addresses.
@@ -66,7 +69,7 @@ pub struct InterfaceSpec {
 }
 
 /// What a node is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum NodeKind {
     /// A host.
@@ -89,7 +92,7 @@ impl NodeKind {
 }
 
 /// The device that joins a host to its switch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum PortKindSpec {
     /// A TAP device.
@@ -104,6 +107,16 @@ pub enum PortKindSpec {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "u64")]
 pub struct Mtu(u32);
+
+impl JsonSchema for Mtu {
+    fn schema_name() -> Cow<'static, str> {
+        "Mtu".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "integer", "minimum": 68, "maximum": 65_521 })
+    }
+}
 
 impl Mtu {
     /// Ethernet's.
@@ -173,6 +186,17 @@ impl Serialize for Address {
     }
 }
 
+impl JsonSchema for Address {
+    fn schema_name() -> Cow<'static, str> {
+        "Address".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let pattern = r"^([0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9a-fA-F]*:[0-9a-fA-F:.]+)(/[0-9]{1,3})?$";
+        json_schema!({ "type": "string", "pattern": pattern, "examples": ["10.0.0.1/24", "2001:db8::1/64"] })
+    }
+}
+
 impl<'de> Deserialize<'de> for Address {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?
@@ -181,9 +205,10 @@ impl<'de> Deserialize<'de> for Address {
     }
 }
 
-/// A built-in responder: exactly one of `tcp`, `udp` and `http`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// A built-in responder: exactly one of `tcp`, `udp`, `http` and `dns`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(extend("oneOf" = exactly_one_of(&["tcp", "udp", "http", "dns"])))]
 pub struct ListenSpec {
     /// Answers TCP connections on this port.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -194,6 +219,9 @@ pub struct ListenSpec {
     /// Answers HTTP requests on this port.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<u16>,
+    /// Answers DNS queries on this port, by UDP and TCP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns: Option<u16>,
     /// What `tcp` and `udp` answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reply: Option<String>,
@@ -203,10 +231,13 @@ pub struct ListenSpec {
     /// The body that `http` answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
+    /// What `dns` knows: for each name its addresses, or the other name that it stands for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub records: Option<BTreeMap<String, OneOrMany<String>>>,
 }
 
 /// A program that runs in a host.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RunSpec {
     /// Program and arguments.
@@ -214,7 +245,8 @@ pub struct RunSpec {
     /// Its working directory; the file's by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwd: Option<String>,
-    /// Added to its environment.
+    /// Added to its environment, in which `WEFT_LAB` and `WEFT_HOST` are names, and `WEFT_DIR` is a folder of its own that
+    /// is gone with the lab.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
     /// What tells that it is ready.
@@ -223,9 +255,12 @@ pub struct RunSpec {
 }
 
 /// What tells that a program is ready.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ReadySpec {
     /// It accepts connections on this port.
     pub tcp: u16,
+    /// The longest that this may take; 30 s by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<TimeSpan>,
 }

@@ -1,32 +1,30 @@
 //! From tests to cases: names and globs to pairs of hosts.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use weft_controller::model::Model;
 use weft_controller::names;
 use weft_controller::quantity::TimeSpan;
-use weft_controller::spec::test::Url;
-use weft_controller::spec::{Expect, OneOrMany, TestSpec};
+use weft_controller::spec::test::{Url, split_port};
+use weft_controller::spec::{
+    DnsProbe, ExecProbe, Expect, HttpProbe, OneOrMany, PingProbe, ProbeSpec, RecordType,
+    StreamProbe, TestSpec,
+};
 
-/// One probe between two ends.
+/// One probe, mostly between two ends.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Case {
     /// The test's name and the pair.
     pub name: String,
     /// The test's name.
     pub test: String,
-    /// The host that sends.
+    /// The host that sends, or that runs the program.
     pub from: String,
-    /// Its address in the family of the target's.
-    pub source: IpAddr,
-    /// Who is probed, as the report shows it.
+    /// Who is probed, as the report shows it; empty where nobody is.
     pub to: String,
-    /// The host that is probed; `None` for an address that no host of the lab has.
-    pub target: Option<String>,
-    /// Its address.
-    pub address: IpAddr,
-    /// What is sent.
+    /// What is done.
     pub probe: Probe,
     /// What must hold.
     pub expect: Expect,
@@ -34,24 +32,44 @@ pub struct Case {
     pub eventually: Option<Duration>,
 }
 
-/// What is sent.
+/// What is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probe {
+    /// Packets from one end to another.
+    Packets(Target, Packets),
+    /// A program in the host.
+    Exec(Program),
+}
+
+/// The ends of a probe's packets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The host that is probed; `None` for an address that no host of the lab has.
+    pub host: Option<String>,
+    /// The sender's address, in the family of the target's.
+    pub source: IpAddr,
+    /// The target's address.
+    pub address: IpAddr,
+    /// How many, how fast.
+    pub pace: Pace,
+}
+
+/// What packets are sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Packets {
     /// ICMP echo requests.
-    Ping(Pace),
+    Ping,
     /// TCP connections.
     Tcp {
         /// The target's port.
         port: u16,
-        /// How many, how fast.
-        pace: Pace,
+        /// How long each sends what it can; `None` where it only connects.
+        bulk: Option<Duration>,
     },
     /// UDP datagrams.
     Udp {
         /// The target's port.
         port: u16,
-        /// How many, how fast.
-        pace: Pace,
     },
     /// HTTP requests.
     Http {
@@ -61,9 +79,29 @@ pub enum Probe {
         authority: String,
         /// Path and query.
         path: String,
-        /// How many, how fast.
-        pace: Pace,
     },
+    /// DNS queries.
+    Dns {
+        /// The server's port.
+        port: u16,
+        /// The name to look up.
+        name: String,
+        /// Types of records; each is asked for.
+        types: Vec<RecordType>,
+    },
+}
+
+/// A program that is run to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// Program and arguments.
+    pub cmd: Vec<String>,
+    /// Added to its environment.
+    pub env: BTreeMap<String, String>,
+    /// Its working directory, relative to the file's.
+    pub cwd: Option<String>,
+    /// When it is killed.
+    pub timeout: Duration,
 }
 
 /// How many, how fast, and how long to wait for an answer.
@@ -77,23 +115,13 @@ pub struct Pace {
     pub timeout: Duration,
 }
 
-impl Probe {
-    /// The protocol's number and the port, where it has one.
+impl Packets {
+    /// The protocol's number for IPv4 and the target's port, where it has one.
     pub fn transport(&self) -> (u8, Option<u16>) {
         match self {
-            Self::Ping(_) => (1, None),
+            Self::Ping => (1, None),
             Self::Tcp { port, .. } | Self::Http { port, .. } => (6, Some(*port)),
-            Self::Udp { port, .. } => (17, Some(*port)),
-        }
-    }
-
-    /// How many, how fast.
-    pub fn pace(&self) -> Pace {
-        match self {
-            Self::Ping(pace)
-            | Self::Tcp { pace, .. }
-            | Self::Udp { pace, .. }
-            | Self::Http { pace, .. } => *pace,
+            Self::Udp { port } | Self::Dns { port, .. } => (17, Some(*port)),
         }
     }
 }
@@ -117,77 +145,115 @@ pub enum CaseError {
     NoPair,
 }
 
+/// How long a bulk transfer lasts where nothing is said.
+const BULK: Duration = Duration::from_secs(1);
+
+/// When a program is killed where nothing is said.
+const PROGRAM_ENDS_WITHIN: Duration = Duration::from_secs(60);
+
 /// The cases of a test, by sender then by target, in the natural order of their names.
 ///
 /// # Errors
 /// [`CaseError`].
 pub fn expand(test: &TestSpec, model: &Model) -> Result<Vec<Case>, CaseError> {
-    let pace = |count: Option<u32>,
-                interval: Option<TimeSpan>,
-                timeout: Option<TimeSpan>,
-                usual: Duration| Pace {
-        count: count.unwrap_or(1),
-        interval: interval.map_or(usual, TimeSpan::as_duration),
-        timeout: timeout.map_or(Duration::from_secs(1), TimeSpan::as_duration),
+    let probes = test.probes();
+    let [probe] = probes.as_slice() else {
+        return Err(CaseError::Malformed(format!(
+            "it has {} probes",
+            probes.len()
+        )));
     };
-    let (from, targets) = match (&test.ping, &test.tcp, &test.udp, &test.http) {
-        (Some(ping), ..) => {
-            let pace = pace(
-                ping.count,
-                ping.interval,
-                ping.timeout,
-                Duration::from_millis(100),
-            );
-            let targets = ping
-                .to
-                .iter()
-                .map(|to| (to.clone(), String::new(), Probe::Ping(pace)))
-                .collect();
-            (&ping.from, targets)
+    let (from, aims) = match probe {
+        ProbeSpec::Exec(exec) => return programs(test, exec, model),
+        ProbeSpec::Ping(PingProbe {
+            from,
+            to,
+            count,
+            interval,
+            timeout,
+        }) => {
+            let pace = Pace::new(*count, *interval, *timeout, Duration::from_millis(100));
+            let aims = to.iter().map(|to| Aim::new(to, "", pace, Packets::Ping));
+            (from, aims.collect())
         }
-        (_, Some(tcp), ..) => {
-            let pace = pace(tcp.count, tcp.interval, tcp.timeout, Duration::ZERO);
+        ProbeSpec::Tcp(StreamProbe {
+            from,
+            to,
+            count,
+            interval,
+            timeout,
+            duration,
+        }) => {
+            let pace = Pace::new(*count, *interval, *timeout, Duration::ZERO);
+            let duration = duration.map_or(BULK, TimeSpan::as_duration);
+            let bulk = test.expect.throughput.as_ref().map(|_| duration);
             (
-                &tcp.from,
-                with_ports(&tcp.to, |port| Probe::Tcp { port, pace })?,
+                from,
+                with_ports(to, pace, |port| Packets::Tcp { port, bulk })?,
             )
         }
-        (_, _, Some(udp), _) => {
-            let pace = pace(
-                udp.count,
-                udp.interval,
-                udp.timeout,
-                Duration::from_millis(10),
-            );
-            (
-                &udp.from,
-                with_ports(&udp.to, |port| Probe::Udp { port, pace })?,
-            )
+        ProbeSpec::Udp(StreamProbe {
+            from,
+            to,
+            count,
+            interval,
+            timeout,
+            duration: _,
+        }) => {
+            let pace = Pace::new(*count, *interval, *timeout, Duration::from_millis(10));
+            (from, with_ports(to, pace, |port| Packets::Udp { port })?)
         }
-        (_, _, _, Some(http)) => {
-            let malformed = || CaseError::Malformed(format!("`{}` is no URL", http.url));
-            let Url { host, port, path } = Url::parse(&http.url).ok_or_else(malformed)?;
-            let pace = pace(http.count, http.interval, http.timeout, Duration::ZERO);
-            let suffix = if port == 80 {
-                String::new()
-            } else {
-                format!(":{port}")
-            };
-            let probe = Probe::Http {
+        ProbeSpec::Http(HttpProbe {
+            from,
+            url,
+            count,
+            interval,
+            timeout,
+        }) => {
+            let malformed = || CaseError::Malformed(format!("`{url}` is no URL"));
+            let Url { host, port, path } = Url::parse(url).ok_or_else(malformed)?;
+            let pace = Pace::new(*count, *interval, *timeout, Duration::ZERO);
+            let suffix = suffix(port, 80);
+            let authority = String::new();
+            let packets = Packets::Http {
                 port,
-                authority: String::new(),
+                authority,
                 path,
-                pace,
             };
-            (&http.from, vec![(host, suffix, probe)])
+            (from, vec![Aim::new(&host, &suffix, pace, packets)])
         }
-        (None, None, None, None) => return Err(CaseError::Malformed("it has no probe".to_owned())),
+        ProbeSpec::Dns(DnsProbe {
+            from,
+            server,
+            name,
+            r#type,
+            count,
+            interval,
+            timeout,
+        }) => {
+            let malformed = || CaseError::Malformed("it names no server".to_owned());
+            let (host, port) = server
+                .as_deref()
+                .and_then(split_port)
+                .ok_or_else(malformed)?;
+            let port = port.unwrap_or(53);
+            let pace = Pace::new(*count, *interval, *timeout, Duration::ZERO);
+            let types = r#type.map_or_else(|| types(&test.expect), |one| vec![one]);
+            let name = name.clone();
+            let aim = Aim::new(
+                host,
+                &suffix(port, 53),
+                pace,
+                Packets::Dns { port, name, types },
+            );
+            (from, vec![aim])
+        }
     };
     let mut cases = Vec::new();
     for sender in select(from, model)? {
-        for (pattern, suffix, probe) in &targets {
-            for (label, target, addresses) in resolve(pattern, model)? {
-                if target.as_deref() == Some(sender.as_str()) {
+        for aim in &aims {
+            for (label, host, addresses) in resolve(&aim.pattern, model)? {
+                if host.as_deref() == Some(sender.as_str()) {
                     continue;
                 }
                 let (source, address) =
@@ -195,22 +261,21 @@ pub fn expand(test: &TestSpec, model: &Model) -> Result<Vec<Case>, CaseError> {
                         from: sender.clone(),
                         to: label.clone(),
                     })?;
-                let to = format!("{label}{suffix}");
-                let mut probe = probe.clone();
-                if let Probe::Http { authority, .. } = &mut probe {
+                let to = format!("{label}{}", aim.suffix);
+                let mut packets = aim.packets.clone();
+                if let Packets::Http { authority, .. } = &mut packets {
                     authority.clone_from(&to);
                 }
+                let target = Target {
+                    host,
+                    source,
+                    address,
+                    pace: aim.pace,
+                };
                 cases.push(Case {
                     name: format!("{}: {sender} -> {to}", test.name),
-                    test: test.name.clone(),
-                    from: sender.clone(),
-                    source,
                     to,
-                    target,
-                    address,
-                    probe,
-                    expect: test.expect.clone(),
-                    eventually: test.eventually.map(TimeSpan::as_duration),
+                    ..case(test, &sender, Probe::Packets(target, packets))
                 });
             }
         }
@@ -222,20 +287,106 @@ pub fn expand(test: &TestSpec, model: &Model) -> Result<Vec<Case>, CaseError> {
     }
 }
 
-type Target = (String, String, Probe);
+fn case(test: &TestSpec, from: &str, probe: Probe) -> Case {
+    Case {
+        name: format!("{}: {from}", test.name),
+        test: test.name.clone(),
+        from: from.to_owned(),
+        to: String::new(),
+        probe,
+        expect: test.expect.clone(),
+        eventually: test.eventually.map(TimeSpan::as_duration),
+    }
+}
+
+/// One case for each host that runs the program.
+fn programs(test: &TestSpec, exec: &ExecProbe, model: &Model) -> Result<Vec<Case>, CaseError> {
+    let timeout = exec.timeout.or(test.expect.within);
+    let program = Program {
+        cmd: exec.cmd.clone(),
+        env: exec.env.clone(),
+        cwd: exec.cwd.clone(),
+        timeout: timeout.map_or(PROGRAM_ENDS_WITHIN, TimeSpan::as_duration),
+    };
+    let hosts = select(&exec.from, model)?;
+    Ok(hosts
+        .iter()
+        .map(|host| case(test, host, Probe::Exec(program.clone())))
+        .collect())
+}
+
+/// The types of records that an expectation is about.
+fn types(expect: &Expect) -> Vec<RecordType> {
+    let found = [
+        (expect.a.is_some(), RecordType::A),
+        (expect.aaaa.is_some(), RecordType::Aaaa),
+    ];
+    let found: Vec<RecordType> = found
+        .into_iter()
+        .filter_map(|(is_there, one)| is_there.then_some(one))
+        .collect();
+    match (found.is_empty(), &expect.cname) {
+        (true, Some(_)) => vec![RecordType::Cname],
+        (true, None) => vec![RecordType::A],
+        (false, _) => found,
+    }
+}
+
+impl Pace {
+    fn new(
+        count: Option<u32>,
+        interval: Option<TimeSpan>,
+        timeout: Option<TimeSpan>,
+        usual: Duration,
+    ) -> Self {
+        Self {
+            count: count.unwrap_or(1),
+            interval: interval.map_or(usual, TimeSpan::as_duration),
+            timeout: timeout.map_or(Duration::from_secs(1), TimeSpan::as_duration),
+        }
+    }
+}
+
+/// What is sent to whom, before names are looked up.
+struct Aim {
+    pattern: String,
+    /// Follows the target's name in reports.
+    suffix: String,
+    pace: Pace,
+    packets: Packets,
+}
+
+impl Aim {
+    fn new(pattern: &str, suffix: &str, pace: Pace, packets: Packets) -> Self {
+        Self {
+            pattern: pattern.to_owned(),
+            suffix: suffix.to_owned(),
+            pace,
+            packets,
+        }
+    }
+}
+
+/// A port as it is written behind a host, where it is not the usual one.
+fn suffix(port: u16, usual: u16) -> String {
+    if port == usual {
+        String::new()
+    } else {
+        format!(":{port}")
+    }
+}
 
 fn with_ports(
     to: &OneOrMany<String>,
-    probe: impl Fn(u16) -> Probe,
-) -> Result<Vec<Target>, CaseError> {
+    pace: Pace,
+    packets: impl Fn(u16) -> Packets,
+) -> Result<Vec<Aim>, CaseError> {
     to.iter()
-        .map(|text| {
-            let split = text
-                .rsplit_once(':')
-                .and_then(|(host, port)| Some((host, port.parse().ok()?)));
-            let (host, port) =
-                split.ok_or_else(|| CaseError::Malformed(format!("`{text}` says no port")))?;
-            Ok((host.to_owned(), format!(":{port}"), probe(port)))
+        .map(|text| match split_port(text) {
+            Some((host, Some(port))) => {
+                Ok(Aim::new(host, &format!(":{port}"), pace, packets(port)))
+            }
+            _ => Err(CaseError::Malformed(format!("`{text}` says no port"))),
         })
         .collect()
 }
@@ -345,10 +496,10 @@ mod tests {
 
     use super::*;
 
+    const LAB: &str = "topology:\n  nodes: { s: { kind: switch }, 'h[1-10]': { kind: host }, v6: { kind: host, ip: 'fd00::1/64' } }\n";
+
     fn cases(test: &str) -> Vec<String> {
-        let text = format!(
-            "topology:\n  nodes: {{ s: {{ kind: switch }}, 'h[1-10]': {{ kind: host }}, v6: {{ kind: host, ip: 'fd00::1/64' }} }}\ntests: [ {{ name: t, {test} }} ]\n"
-        );
+        let text = format!("{LAB}tests: [ {{ name: t, {test} }} ]\n");
         let model = load::model(text.as_bytes(), "lab.yaml", None).unwrap();
         match expand(&model.tests[0], &model) {
             Ok(cases) => cases.into_iter().map(|case| case.name).collect(),
@@ -371,6 +522,39 @@ mod tests {
         assert_eq!(
             cases("ping: { from: h1, to: h1 }"),
             ["no pair is left: nobody is paired with himself"]
+        );
+    }
+
+    #[test]
+    fn programs_run_once_in_each_host_and_queries_go_to_servers() {
+        assert_eq!(
+            cases("exec: { from: 'h[1-2]', cmd: [x] }"),
+            ["t: h1", "t: h2"]
+        );
+        assert_eq!(
+            cases("dns: { from: h1, server: h2, name: web.example }"),
+            ["t: h1 -> h2"]
+        );
+        assert_eq!(
+            cases("dns: { from: h1, server: 'h2:5353', name: web.example }"),
+            ["t: h1 -> h2:5353"]
+        );
+        let types = |expect: &str| {
+            let test =
+                format!("dns: {{ from: h1, server: h2, name: a.b }}, expect: {{ {expect} }}");
+            let text = format!("{LAB}tests: [ {{ name: t, {test} }} ]\n");
+            let model = load::model(text.as_bytes(), "lab.yaml", None).unwrap();
+            match expand(&model.tests[0], &model).unwrap().remove(0).probe {
+                Probe::Packets(_, Packets::Dns { types, .. }) => types,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(types(""), [RecordType::A]);
+        assert_eq!(types("cname: c.d"), [RecordType::Cname]);
+        assert_eq!(types("cname: c.d, a: 10.0.0.1"), [RecordType::A]);
+        assert_eq!(
+            types("aaaa: [], a: 10.0.0.1"),
+            [RecordType::A, RecordType::Aaaa]
         );
     }
 

@@ -1,16 +1,21 @@
 //! Judging: what was seen against what was expected. Pure, so that each rule has its test.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod answer;
+mod path;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use weft_controller::model::Model;
-use weft_controller::names::{glob_matches, select};
+use weft_controller::names::glob_matches;
 use weft_controller::quantity::TimeSpan;
-use weft_controller::spec::{Connect, OneOrMany, PathExpect, RttExpect, SpreadExpect};
+use weft_controller::spec::{Connect, OneOrMany, RttExpect};
 
-use super::cases::{Case, Probe};
-use super::observe::{Flow, Way, WayEnd};
+pub use self::path::judge_spread;
+
+use super::cases::{Case, Packets, Probe, Target};
+use super::observe::{Way, WayEnd};
 use super::probe::{End, Seen, Try};
 use super::report::Verdict;
 
@@ -27,7 +32,6 @@ pub struct Judgement {
 
 /// Judges a case. `ways` are those of its packets, where they were recorded.
 pub fn judge(case: &Case, seen: &Seen, ways: &[Way], model: &Model) -> Judgement {
-    let mut failures = Vec::new();
     let expect = &case.expect;
     let tries = &seen.tries;
     let answered: Vec<&Try> = tries
@@ -36,64 +40,41 @@ pub fn judge(case: &Case, seen: &Seen, ways: &[Way], model: &Model) -> Judgement
         .collect();
     let lost = tries.len() - answered.len();
     let loss = ratio(lost, tries.len());
+    let mine = path::own_ways(tries, ways);
 
-    if let Some(most) = expect.loss {
-        if loss > most.fraction() {
-            failures.push(format!("loss {} is above {most}", percent(loss)));
+    let mut failures: Vec<String> = Vec::new();
+    match &case.probe {
+        Probe::Exec(program) => failures.extend(answer::judge_end(program, tries)),
+        Probe::Packets(target, packets) => {
+            if let Some(most) = expect.loss {
+                if loss > most.fraction() {
+                    failures.push(format!("loss {} is above {most}", percent(loss)));
+                }
+            } else if expect.connect.is_none() {
+                // A ping without a bound on loss wants a sign of life; everything else wants an answer each time.
+                let may_lose = *packets == Packets::Ping && !answered.is_empty();
+                if lost > 0 && !may_lose {
+                    failures.push(unanswered(tries, lost));
+                }
+            }
+            if let Some(connect) = expect.connect {
+                failures.extend(judge_connect(connect, case, target, tries, ways));
+            }
         }
-    } else if expect.connect.is_none() {
-        // A ping without a bound on loss wants a sign of life; everything else wants an answer each time.
-        let is_ping = matches!(case.probe, Probe::Ping(_));
-        let unanswered: Vec<Try> = tries
-            .iter()
-            .filter(|one| one.end != End::Answered)
-            .cloned()
-            .collect();
-        if answered.is_empty() || (lost > 0 && !is_ping) {
-            failures.push(format!(
-                "{lost} of {} not answered: {}",
-                tries.len(),
-                ends(&unanswered)
-            ));
-        }
-    }
-    if let Some(connect) = expect.connect {
-        failures.extend(judge_connect(connect, case, tries, ways));
     }
     if let Some(bounds) = &expect.rtt {
         failures.extend(judge_rtt(bounds, &rtts(tries)));
     }
-    if let Some(most) = expect.within {
-        let slowest = tries.iter().map(|one| one.took).max().unwrap_or_default();
-        if slowest > most.as_duration() {
-            failures.push(format!("it took {}, more than {most}", millis(slowest)));
-        }
+    // What did not end in time is told already.
+    if let Some(most) = expect.within
+        && let Some(slowest) = answered.iter().map(|one| one.took).max()
+        && slowest > most.as_duration()
+    {
+        failures.push(format!("it took {}, more than {most}", millis(slowest)));
     }
-    if let Some(reply) = &expect.reply {
-        failures.extend(first(&answered, |one| match &one.reply {
-            Some(found) if found == reply => None,
-            Some(found) => Some(format!("the reply is {:?}, not {reply:?}", shorten(found))),
-            None => Some("there was no reply".to_owned()),
-        }));
-        if answered.is_empty() && failures.is_empty() {
-            failures.push("there was no reply".to_owned());
-        }
-    }
-    if let Some(status) = expect.status {
-        failures.extend(first(&answered, |one| match one.status {
-            Some(found) if found == status => None,
-            found => Some(format!(
-                "the status is {}, not {status}",
-                found.map_or_else(|| "missing".to_owned(), |s| s.to_string())
-            )),
-        }));
-    }
-    if let Some(part) = &expect.body_contains {
-        failures.extend(first(&answered, |one| {
-            let body = one.reply.as_deref().unwrap_or_default();
-            (!body.contains(part.as_str()))
-                .then(|| format!("the body is {:?}, without {part:?}", shorten(body)))
-        }));
+    failures.extend(answer::judge_answers(expect, &answered));
+    if let Some(bounds) = &expect.throughput {
+        failures.extend(answer::judge_throughput(bounds, &answered));
     }
     if let Some(hosts) = &expect.served_by {
         failures.extend(first(&answered, |one| match &one.served_by {
@@ -102,79 +83,46 @@ pub fn judge(case: &Case, seen: &Seen, ways: &[Way], model: &Model) -> Judgement
             None => Some("nobody says that he answered".to_owned()),
         }));
     }
-    let mine = own_ways(tries, ways);
-    if let Some(path) = &expect.path {
-        failures.extend(judge_path(path, &mine, model));
+    if answered.is_empty() && failures.is_empty() && answer::wants_one(expect) {
+        failures.push("there was no answer".to_owned());
     }
-    let measured = measure(tries, &mine, &rtts(tries), loss);
+    if let Some(expected) = &expect.path {
+        failures.extend(path::judge_path(expected, &mine, model));
+    }
+    let measured = measure(case, tries, &mine, &rtts(tries), loss);
     if failures.is_empty() {
-        let detail = summary(case, tries, answered.len());
         Judgement {
             verdict: Verdict::Pass,
-            detail,
+            detail: summary(case, tries, &answered),
             measured,
         }
     } else {
+        let mut detail = failures.join("; ");
+        detail.extend(tries.iter().find_map(answer::last_words));
         Judgement {
             verdict: Verdict::Fail,
-            detail: failures.join("; "),
-            measured,
-        }
-    }
-}
-
-/// Judges how the flows of all cases of a test spread.
-pub fn judge_spread(
-    spread: &SpreadExpect,
-    flows: &BTreeMap<Flow, BTreeSet<&str>>,
-    model: &Model,
-) -> Judgement {
-    let mut failures = Vec::new();
-    let mut shares = Map::new();
-    let mut words = Vec::new();
-    if flows.is_empty() {
-        failures.push("no flow was seen".to_owned());
-    }
-    for name in spread
-        .over
-        .iter()
-        .flat_map(|pattern| picked(pattern, model))
-    {
-        let count = flows
-            .values()
-            .filter(|names| names.contains(name.as_str()))
-            .count();
-        let share = ratio(count, flows.len());
-        let text = format!("{name} {}", percent(share));
-        if share < spread.min_share.fraction() && !flows.is_empty() {
-            failures.push(format!(
-                "{name} carries {}, less than {}",
-                percent(share),
-                spread.min_share
-            ));
-        }
-        words.push(text);
-        shares.insert(name, json!(count));
-    }
-    let mut measured = Map::new();
-    measured.insert("flows".to_owned(), json!(flows.len()));
-    measured.insert("over".to_owned(), Value::Object(shares));
-    let detail = format!("{} flows: {}", flows.len(), words.join(", "));
-    match failures.as_slice() {
-        [] => Judgement {
-            verdict: Verdict::Pass,
             detail,
             measured,
-        },
-        _ => Judgement {
-            verdict: Verdict::Fail,
-            detail: format!("{} ({detail})", failures.join("; ")),
-            measured,
-        },
+        }
     }
 }
 
-fn judge_connect(connect: Connect, case: &Case, tries: &[Try], ways: &[Way]) -> Vec<String> {
+fn unanswered(tries: &[Try], lost: usize) -> String {
+    let others: Vec<Try> = tries
+        .iter()
+        .filter(|one| one.end != End::Answered)
+        .cloned()
+        .collect();
+    format!("{lost} of {} not answered: {}", tries.len(), ends(&others))
+}
+
+fn judge_connect(
+    connect: Connect,
+    case: &Case,
+    target: &Target,
+    tries: &[Try],
+    ways: &[Way],
+) -> Vec<String> {
     let wanted = match connect {
         Connect::Ok => End::Answered,
         Connect::Refused => End::Refused,
@@ -192,7 +140,7 @@ fn judge_connect(connect: Connect, case: &Case, tries: &[Try], ways: &[Way]) -> 
     if connect != Connect::Never {
         return failures;
     }
-    let is_reached = |way: &&Way| match (&way.end, &case.target) {
+    let is_reached = |way: &&Way| match (&way.end, &target.host) {
         (WayEnd::Delivered(host), Some(target)) => host == target,
         (WayEnd::Delivered(_), None) => true,
         _ => false,
@@ -223,107 +171,6 @@ fn judge_rtt(bounds: &RttExpect, rtts: &[Duration]) -> Vec<String> {
     failures
 }
 
-/// Every delivered packet keeps to the path.
-fn judge_path(expect: &PathExpect, ways: &[&Way], model: &Model) -> Option<String> {
-    let delivered: Vec<&&Way> = ways
-        .iter()
-        .filter(|way| matches!(way.end, WayEnd::Delivered(_)))
-        .collect();
-    if delivered.is_empty() {
-        let reasons: BTreeSet<&str> = ways
-            .iter()
-            .filter_map(|way| match &way.end {
-                WayEnd::Dropped(reason) => Some(reason.as_str()),
-                WayEnd::Delivered(_) | WayEnd::Controller => None,
-            })
-            .collect();
-        let why = if reasons.is_empty() {
-            "no packet was seen".to_owned()
-        } else {
-            format!(
-                "every packet was dropped: {}",
-                reasons.into_iter().collect::<Vec<_>>().join(", ")
-            )
-        };
-        return Some(why);
-    }
-    delivered.into_iter().find_map(|way| {
-        let taken = way.nodes.join(" > ");
-        if let Some(exact) = &expect.exact
-            && *exact != way.nodes
-        {
-            return Some(format!("the path is {taken}, not {}", exact.join(" > ")));
-        }
-        if !expect.any_of.is_empty() && !expect.any_of.contains(&way.nodes) {
-            return Some(format!("the path is {taken}, none of those allowed"));
-        }
-        if let Some(missing) = expect
-            .through
-            .iter()
-            .find(|name| !crosses(way, name, model))
-        {
-            return Some(format!("the path is {taken}, not through {missing}"));
-        }
-        if let Some(wrong) = expect
-            .not_through
-            .iter()
-            .find(|name| crosses(way, name, model))
-        {
-            return Some(format!("the path is {taken}, through {wrong}"));
-        }
-        let switches = way
-            .nodes
-            .iter()
-            .filter(|name| model.switches.contains_key(*name))
-            .count();
-        match expect.max_hops.and_then(|most| usize::try_from(most).ok()) {
-            Some(most) if switches > most => Some(format!(
-                "the path {taken} has {switches} switches, more than {most}"
-            )),
-            _ => None,
-        }
-    })
-}
-
-/// Whether a way crosses a node or a link.
-fn crosses(way: &Way, pattern: &str, model: &Model) -> bool {
-    picked(pattern, model)
-        .iter()
-        .any(|name| way.nodes.contains(name) || way.links.contains(name))
-}
-
-/// The nodes, else the links, that a pattern picks.
-fn picked(pattern: &str, model: &Model) -> Vec<String> {
-    let nodes = model
-        .switches
-        .keys()
-        .chain(model.hosts.keys())
-        .map(String::as_str);
-    let nodes = select(pattern, nodes).unwrap_or_default();
-    if !nodes.is_empty() {
-        return nodes.into_iter().map(str::to_owned).collect();
-    }
-    match model.link(pattern) {
-        Some(link) => vec![link.name.clone()],
-        None => {
-            let links = select(pattern, model.links.keys().map(String::as_str)).unwrap_or_default();
-            links.into_iter().map(str::to_owned).collect()
-        }
-    }
-}
-
-/// The ways of the probe's own packets: other probes may run between the same hosts.
-fn own_ways<'a>(tries: &[Try], ways: &'a [Way]) -> Vec<&'a Way> {
-    let ports: BTreeSet<u32> = tries
-        .iter()
-        .filter_map(|one| one.local)
-        .map(|local| u32::from(local.port()))
-        .collect();
-    ways.iter()
-        .filter(|way| ports.is_empty() || ports.contains(&way.flow.source_port))
-        .collect()
-}
-
 fn rtts(tries: &[Try]) -> Vec<Duration> {
     let mut rtts: Vec<Duration> = tries.iter().filter_map(|one| one.rtt).collect();
     rtts.sort_unstable();
@@ -336,12 +183,20 @@ fn quantile(sorted: &[Duration], percent: usize) -> Duration {
     sorted.get(rank - 1).copied().unwrap_or_default()
 }
 
-fn measure(tries: &[Try], ways: &[&Way], rtts: &[Duration], loss: f64) -> Map<String, Value> {
+fn measure(
+    case: &Case,
+    tries: &[Try],
+    ways: &[&Way],
+    rtts: &[Duration],
+    loss: f64,
+) -> Map<String, Value> {
     let mut measured = Map::new();
-    let answered = tries.iter().filter(|one| one.end == End::Answered).count();
-    measured.insert("sent".to_owned(), json!(tries.len()));
-    measured.insert("answered".to_owned(), json!(answered));
-    measured.insert("loss".to_owned(), json!(percent(loss)));
+    if matches!(case.probe, Probe::Packets(..)) {
+        let answered = tries.iter().filter(|one| one.end == End::Answered).count();
+        measured.insert("sent".to_owned(), json!(tries.len()));
+        measured.insert("answered".to_owned(), json!(answered));
+        measured.insert("loss".to_owned(), json!(percent(loss)));
+    }
     if let (Some(least), Some(most)) = (rtts.first(), rtts.last()) {
         let sum: Duration = rtts.iter().sum();
         let mean = sum / u32::try_from(rtts.len()).unwrap_or(u32::MAX).max(1);
@@ -362,20 +217,13 @@ fn measure(tries: &[Try], ways: &[&Way], rtts: &[Duration], loss: f64) -> Map<St
         }
     };
     count(
-        "status",
-        tries
-            .iter()
-            .filter_map(|one| one.status)
-            .map(|status| status.to_string())
-            .collect(),
-    );
-    count(
         "servedBy",
         tries
             .iter()
             .filter_map(|one| one.served_by.clone())
             .collect(),
     );
+    answer::measure(tries, &mut measured);
     if !ways.is_empty() {
         let mut paths: BTreeMap<String, u64> = BTreeMap::new();
         for way in ways {
@@ -390,17 +238,24 @@ fn measure(tries: &[Try], ways: &[&Way], rtts: &[Duration], loss: f64) -> Map<St
     measured
 }
 
-fn summary(case: &Case, tries: &[Try], answered: usize) -> String {
-    let what = match case.probe {
-        Probe::Ping(_) | Probe::Udp { .. } => "answered",
-        Probe::Tcp { .. } => "connected",
-        Probe::Http { .. } => "served",
+fn summary(case: &Case, tries: &[Try], answered: &[&Try]) -> String {
+    let packets = match &case.probe {
+        Probe::Exec(_) => return answer::say(answered).unwrap_or_default(),
+        Probe::Packets(_, packets) => packets,
+    };
+    let what = match packets {
+        Packets::Ping | Packets::Udp { .. } | Packets::Dns { .. } => "answered",
+        Packets::Tcp { .. } => "connected",
+        Packets::Http { .. } => "served",
     };
     let mut text = match case.expect.connect {
         Some(Connect::Never) => "nothing arrived".to_owned(),
         Some(Connect::Timeout | Connect::Refused) => ends(tries),
-        Some(Connect::Ok) | None => format!("{answered}/{} {what}", tries.len()),
+        Some(Connect::Ok) | None => format!("{}/{} {what}", answered.len(), tries.len()),
     };
+    if let Some(said) = answer::say(answered) {
+        text.push_str(&format!(", {said}"));
+    }
     match rtts(tries).as_slice() {
         [] => {}
         [only] => text.push_str(&format!(", rtt {}", millis(*only))),
@@ -419,6 +274,7 @@ fn ends(tries: &[Try]) -> String {
             End::Answered => "answered".to_owned(),
             End::Refused => "refused".to_owned(),
             End::Silence => "without answer".to_owned(),
+            End::Killed => "killed".to_owned(),
             End::Broken(why) => format!("broken ({why})"),
         };
         *counts.entry(word).or_default() += 1;

@@ -10,7 +10,7 @@ use weft_proto::node::v1 as node;
 use weft_proto::node::v1::node_client::NodeClient;
 use weft_proto::vocab::{DeviceId, PortNo};
 
-use super::cases::Case;
+use super::cases::{Packets, Target};
 
 /// Packets that one case may have recorded.
 const LIMIT: u32 = 262_144;
@@ -76,19 +76,23 @@ impl Observer {
         }
     }
 
-    /// Begins to record the packets that a case's sender sends to its target.
+    /// Begins to record the packets that a probe's sender sends to its target.
     ///
     /// # Errors
     /// The switches' answer.
-    pub async fn start(&self, case: &Case) -> Result<RecorderId, tonic::Status> {
-        let (proto, port) = case.probe.transport();
-        let proto = match (proto, case.address) {
+    pub async fn start(
+        &self,
+        target: &Target,
+        packets: &Packets,
+    ) -> Result<RecorderId, tonic::Status> {
+        let (proto, port) = packets.transport();
+        let proto = match (proto, target.address) {
             (1, IpAddr::V6(_)) => 58,
             _ => proto,
         };
         let filter = node::PathFilter {
-            source: bytes_of(case.source),
-            destination: bytes_of(case.address),
+            source: bytes_of(target.source),
+            destination: bytes_of(target.address),
             ip_proto: u32::from(proto),
             source_port: 0,
             destination_port: port.map_or(0, u32::from),

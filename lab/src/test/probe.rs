@@ -1,14 +1,20 @@
 //! Probes: what is sent from inside a host, and what came back.
 
+pub mod bulk;
+pub mod dns;
 pub mod http;
 pub mod ping;
+pub mod program;
 pub mod stream;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use super::cases::{Case, Probe};
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use super::cases::{Pace, Packets, Target};
 use crate::netns::Netns;
 
 /// What a probe saw.
@@ -18,7 +24,7 @@ pub struct Seen {
     pub tries: Vec<Try>,
 }
 
-/// One packet, connection or request.
+/// One packet, connection, request or program.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Try {
     /// How it ended.
@@ -29,12 +35,69 @@ pub struct Try {
     pub rtt: Option<Duration>,
     /// The whole exchange.
     pub took: Duration,
-    /// What was answered.
-    pub reply: Option<String>,
-    /// The HTTP status.
-    pub status: Option<u16>,
+    /// What was answered, where that is read.
+    pub answer: Option<Answer>,
     /// Who says that he answered.
     pub served_by: Option<String>,
+}
+
+/// What was answered.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// By TCP or UDP.
+    Text(String),
+    /// By HTTP.
+    Page(Page),
+    /// By DNS.
+    Names(Names),
+    /// By a program.
+    Output(Output),
+    /// What a bulk transfer brought over.
+    Bulk(Bulk),
+}
+
+/// An HTTP answer, as far as it came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The status.
+    pub status: u16,
+    /// Headers in their order, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: String,
+}
+
+/// DNS answers, those to the queries of one try together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// The response code; of several the first that is no success.
+    pub rcode: u16,
+    /// A records.
+    pub a: Vec<Ipv4Addr>,
+    /// AAAA records.
+    pub aaaa: Vec<Ipv6Addr>,
+    /// Targets of CNAME records, in lower case without the dot at the end.
+    pub cname: Vec<String>,
+}
+
+/// How a program ended, and what it said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Output {
+    /// Its exit status; 128 and the number where a signal ended it.
+    pub status: u8,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+/// What a bulk transfer brought over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bulk {
+    /// Bytes of payload that the other end has acknowledged.
+    pub bytes: u64,
+    /// In how long.
+    pub elapsed: Duration,
 }
 
 /// How a packet, connection or request ended.
@@ -46,6 +109,8 @@ pub enum End {
     Refused,
     /// Nobody answered.
     Silence,
+    /// It was stopped: the program did not end in time.
+    Killed,
     /// Something else went wrong.
     Broken(String),
 }
@@ -57,8 +122,7 @@ impl Try {
             local: None,
             rtt: None,
             took,
-            reply: None,
-            status: None,
+            answer: None,
             served_by: None,
         }
     }
@@ -77,42 +141,57 @@ impl End {
     }
 }
 
-/// Sends a case's probe from inside its sender's namespace.
+/// Sends packets from inside their sender's namespace.
 ///
 /// # Errors
 /// When the probe's sockets cannot be opened: nothing was sent then.
-pub async fn send(case: &Case, netns: &Netns) -> io::Result<Seen> {
-    match &case.probe {
-        Probe::Ping(pace) => ping::send(netns, case.address, *pace).await,
-        Probe::Tcp { port, pace } => {
-            let wants_reply = case.expect.reply.is_some();
-            stream::connect(
-                netns,
-                SocketAddr::new(case.address, *port),
-                *pace,
-                wants_reply,
-            )
-            .await
+pub async fn send(
+    target: &Target,
+    packets: &Packets,
+    wants_reply: bool,
+    netns: &Netns,
+) -> io::Result<Seen> {
+    let pace = target.pace;
+    let to = |port: u16| SocketAddr::new(target.address, port);
+    match packets {
+        Packets::Ping => ping::send(netns, target.address, pace).await,
+        Packets::Tcp {
+            port,
+            bulk: Some(duration),
+        } => bulk::send(netns, to(*port), pace, *duration).await,
+        Packets::Tcp { port, bulk: None } => {
+            stream::connect(netns, to(*port), pace, wants_reply).await
         }
-        Probe::Udp { port, pace } => {
-            stream::datagrams(netns, SocketAddr::new(case.address, *port), *pace).await
-        }
-        Probe::Http {
+        Packets::Udp { port } => stream::datagrams(netns, to(*port), pace).await,
+        Packets::Http {
             port,
             authority,
             path,
-            pace,
-        } => {
-            http::get(
-                netns,
-                SocketAddr::new(case.address, *port),
-                authority,
-                path,
-                *pace,
-            )
-            .await
-        }
+        } => http::get(netns, to(*port), authority, path, pace).await,
+        Packets::Dns { port, name, types } => dns::ask(netns, to(*port), name, types, pace).await,
     }
+}
+
+/// Does the same once for each try, at the pace's times, all from sockets that one visit opened.
+async fn paced<T: Send, F: Future<Output = Try>>(
+    netns: &Netns,
+    pace: Pace,
+    open: impl Fn() -> io::Result<T> + Sync,
+    one: impl Fn(T, u32) -> F,
+) -> io::Result<Seen> {
+    let sockets = open_all(netns, pace.count, open)?;
+    let start = Instant::now();
+    let one = &one;
+    let tries = sockets
+        .into_iter()
+        .zip(0_u32..)
+        .map(|(socket, index)| async move {
+            tokio::time::sleep_until(start + pace.interval.saturating_mul(index)).await;
+            one(socket, index).await
+        });
+    Ok(Seen {
+        tries: join_all(tries).await,
+    })
 }
 
 /// Opens `count` sockets inside a namespace, all on one visit.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,14 +18,17 @@ use weft_controller::names::glob_matches;
 use weft_controller::southbound;
 use weft_controller::spec::{Connect, Mode, TestSpec};
 
-use super::cases::{self, Case, Probe};
+use super::cases::{self, Case, Packets, Probe, Target};
 use super::judge::{self, Judgement};
 use super::observe::{Observer, Way, crossed};
-use super::probe::{self, End, Seen};
+use super::probe::{self, End, Seen, program};
 use super::report::{CaseReport, Report, Verdict};
 use crate::control::ControlClient;
+use crate::exec::ExecError;
 use crate::info::LabInfo;
 use crate::netns::Netns;
+use crate::plan::Plan;
+use crate::programs::{ProgramStatus, tail};
 use crate::runtime_dir::{LabDir, RuntimeDirError, read_json};
 use crate::served::Transport;
 
@@ -39,6 +43,9 @@ const RETRY: Duration = Duration::from_millis(50);
 
 /// How long a responder may take to write a caller down.
 const SERVED_WITHIN: Duration = Duration::from_secs(1);
+
+/// Lines that a failed program's report shows.
+const PROGRAM_LINES: usize = 8;
 
 /// Which tests to run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -85,6 +92,14 @@ pub enum RunError {
         case: String,
         /// Why not.
         source: Box<tonic::Status>,
+    },
+    /// A program cannot be run in its host.
+    #[error("cannot run the program of `{case}`")]
+    Program {
+        /// The case.
+        case: String,
+        /// Why not.
+        source: ExecError,
     },
     /// The data plane does not say who answered.
     #[error("the data plane does not answer")]
@@ -139,6 +154,7 @@ pub async fn run(
     if selection.only.is_none() {
         reports.extend(claims(&model));
     }
+    reports.extend(failed_programs(&runner.control.status().await?.programs));
     reports.extend(
         model
             .warnings
@@ -174,6 +190,23 @@ fn claims(model: &Model) -> impl Iterator<Item = CaseReport> + '_ {
     })
 }
 
+/// Programs of the file that failed while the tests ran.
+fn failed_programs(programs: &[ProgramStatus]) -> impl Iterator<Item = CaseReport> + '_ {
+    let failed = programs.iter().filter(|program| program.failed);
+    failed.map(|program| {
+        let ProgramStatus {
+            host, cmd, ended, ..
+        } = program;
+        let ended = ended.as_deref().unwrap_or("unknown");
+        let said = match tail(&program.log, PROGRAM_LINES) {
+            said if said.is_empty() => said,
+            said => format!("; its last words:\n{said}"),
+        };
+        let detail = format!("`{}` in {host} ended: {ended}{said}", cmd.join(" "));
+        instead(&format!("run {host}"), Verdict::Warn, &detail)
+    })
+}
+
 fn instead(name: &str, verdict: Verdict, detail: &str) -> CaseReport {
     CaseReport {
         name: name.to_owned(),
@@ -188,6 +221,9 @@ fn instead(name: &str, verdict: Verdict, detail: &str) -> CaseReport {
 }
 
 struct Runner {
+    dir: LabDir,
+    /// That of the lab's file.
+    folder: PathBuf,
     hosts: BTreeMap<String, Netns>,
     observer: Observer,
     control: ControlClient,
@@ -206,8 +242,11 @@ impl Runner {
             })?;
             hosts.insert(host, netns);
         }
+        let plan: Plan = read_json(&dir.plan_file())?;
         let channel: Channel = southbound::unix(&dir.p4runtime_socket());
         Ok(Self {
+            dir: dir.clone(),
+            folder: plan.folder,
             hosts,
             observer: Observer::new(channel, Arc::clone(&model)),
             control: ControlClient::new(dir),
@@ -289,6 +328,26 @@ impl Runner {
     }
 
     async fn attempt(&self, case: &Case) -> Result<(Judgement, Vec<Way>), RunError> {
+        let (seen, ways) = match &case.probe {
+            Probe::Packets(target, packets) => self.packets(case, target, packets).await?,
+            Probe::Exec(program) => {
+                let ran = program::run(&self.dir, &self.folder, &case.from, program).await;
+                let seen = ran.map_err(|source| RunError::Program {
+                    case: case.name.clone(),
+                    source,
+                })?;
+                (seen, Vec::new())
+            }
+        };
+        Ok((judge::judge(case, &seen, &ways, &self.model), ways))
+    }
+
+    async fn packets(
+        &self,
+        case: &Case,
+        target: &Target,
+        packets: &Packets,
+    ) -> Result<(Seen, Vec<Way>), RunError> {
         let netns = self.hosts.get(&case.from).ok_or_else(|| RunError::Host {
             host: case.from.clone(),
             source: io::ErrorKind::NotFound.into(),
@@ -297,16 +356,18 @@ impl Runner {
             case: case.name.clone(),
             source: Box::new(source),
         };
-        let is_recorded = case.expect.path.is_some()
-            || case.expect.spread.is_some()
-            || case.expect.connect == Some(Connect::Never);
+        let expect = &case.expect;
+        let is_recorded = expect.path.is_some()
+            || expect.spread.is_some()
+            || expect.connect == Some(Connect::Never);
         let recording = if is_recorded {
             let permit = self.recorders.acquire().await.ok();
-            Some((self.observer.start(case).await.map_err(observe)?, permit))
+            let recorder = self.observer.start(target, packets).await;
+            Some((recorder.map_err(observe)?, permit))
         } else {
             None
         };
-        let sent = probe::send(case, netns).await;
+        let sent = probe::send(target, packets, expect.reply.is_some(), netns).await;
         let ways = match recording {
             Some((recorder, _permit)) => self.observer.finish(recorder).await.map_err(observe)?,
             None => Vec::new(),
@@ -315,18 +376,18 @@ impl Runner {
             case: case.name.clone(),
             source,
         })?;
-        if case.expect.served_by.is_some() {
-            self.ask_who_served(case, &mut seen).await?;
+        if expect.served_by.is_some() {
+            self.ask_who_served(packets, &mut seen).await?;
         }
-        Ok((judge::judge(case, &seen, &ways, &self.model), ways))
+        Ok((seen, ways))
     }
 
     /// Fills in who answered, where the answer itself does not say it.
-    async fn ask_who_served(&self, case: &Case, seen: &mut Seen) -> Result<(), RunError> {
-        let proto = match case.probe {
-            Probe::Tcp { .. } => Transport::Tcp,
-            Probe::Udp { .. } => Transport::Udp,
-            Probe::Http { .. } | Probe::Ping(_) => return Ok(()),
+    async fn ask_who_served(&self, packets: &Packets, seen: &mut Seen) -> Result<(), RunError> {
+        let proto = match packets {
+            Packets::Tcp { .. } => Transport::Tcp,
+            Packets::Udp { .. } | Packets::Dns { .. } => Transport::Udp,
+            Packets::Http { .. } | Packets::Ping => return Ok(()),
         };
         let callers: BTreeSet<SocketAddr> = seen
             .tries

@@ -5,6 +5,8 @@ use weft_controller::spec::{Expect, TestSpec};
 
 use super::*;
 use crate::test::cases::expand;
+use crate::test::observe::Flow;
+use crate::test::probe::{Answer, Bulk, Names, Output, Page};
 
 const LAB: &str = "
 topology:
@@ -34,8 +36,7 @@ fn answered(millis: u64) -> Try {
     let rtt = Duration::from_millis(millis);
     Try {
         rtt: Some(rtt),
-        reply: Some("hello".to_owned()),
-        status: Some(200),
+        answer: Some(Answer::Text("hello".to_owned())),
         served_by: Some("h2".to_owned()),
         ..ended(End::Answered, millis)
     }
@@ -47,9 +48,20 @@ fn ended(end: End, millis: u64) -> Try {
         local: None,
         rtt: None,
         took: Duration::from_millis(millis),
-        reply: None,
-        status: None,
+        answer: None,
         served_by: None,
+    }
+}
+
+fn served(status: u16, body: &str) -> Try {
+    let page = Page {
+        status,
+        headers: vec![("content-type".to_owned(), "text/plain".to_owned())],
+        body: body.to_owned(),
+    };
+    Try {
+        answer: Some(Answer::Page(page)),
+        ..answered(1)
     }
 }
 
@@ -194,16 +206,118 @@ fn answers_are_compared() {
         "`h2` answered, not `h1`"
     );
     assert_eq!(
-        check(HTTP, "status: 404", vec![answered(1)], &[]),
+        check(HTTP, "status: 404", vec![served(200, "hello")], &[]),
         "the status is 200, not 404"
     );
     assert_eq!(
-        check(HTTP, "bodyContains: ell", vec![answered(1)], &[]),
+        check(HTTP, "bodyContains: ell", vec![served(200, "hello")], &[]),
         "ok"
     );
     assert_eq!(
-        check(HTTP, "bodyContains: x", vec![answered(1)], &[]),
+        check(HTTP, "bodyContains: x", vec![served(200, "hello")], &[]),
         "the body is \"hello\", without \"x\""
+    );
+}
+
+#[test]
+fn headers_are_compared_whole_under_any_spelling_of_their_name() {
+    let page = |expect: &str| check(HTTP, expect, vec![served(200, "")], &[]);
+    assert_eq!(page("header: { Content-Type: text/plain }"), "ok");
+    assert_eq!(
+        page("header: { content-type: text }"),
+        "the header `content-type` is \"text/plain\", not \"text\""
+    );
+    assert_eq!(page("header: { etag: x }"), "there is no header `etag`");
+}
+
+#[test]
+fn names_are_compared_as_sets() {
+    const DNS: &str = "dns: { from: h1, server: h2, name: www.example }";
+    let names = Names {
+        rcode: 0,
+        a: vec!["10.0.0.2".parse().unwrap(), "10.0.0.1".parse().unwrap()],
+        aaaa: Vec::new(),
+        cname: vec!["web.example".to_owned()],
+    };
+    let said = |names: &Names| Try {
+        answer: Some(Answer::Names(names.clone())),
+        ..answered(1)
+    };
+    let dns = |expect: &str| check(DNS, expect, vec![said(&names)], &[]);
+    assert_eq!(
+        dns("a: [10.0.0.1, 10.0.0.2], aaaa: [], cname: WEB.example."),
+        "ok"
+    );
+    assert_eq!(dns("a: 10.0.0.1"), "A is 10.0.0.2, 10.0.0.1, not 10.0.0.1");
+    assert_eq!(dns("aaaa: 'fd00::1'"), "AAAA is nothing, not fd00::1");
+    assert_eq!(
+        dns("cname: other.example"),
+        "CNAME is web.example, not other.example"
+    );
+    assert_eq!(
+        dns("rcode: NXDOMAIN"),
+        "the answer is NOERROR, not NXDOMAIN"
+    );
+    let none = said(&Names {
+        rcode: 3,
+        ..Names::default()
+    });
+    assert_eq!(check(DNS, "rcode: NXDOMAIN", vec![none.clone()], &[]), "ok");
+    assert_eq!(
+        check(DNS, "a: []", vec![none], &[]),
+        "the answer is NXDOMAIN, not NOERROR"
+    );
+}
+
+#[test]
+fn programs_are_judged_by_status_and_output() {
+    const EXEC: &str = "exec: { from: h1, cmd: [x], timeout: 2s }";
+    let ran = |status: u8, end: End| {
+        let output = Output {
+            status,
+            stdout: "one\ntwo\n".to_owned(),
+            stderr: "oops\n".to_owned(),
+        };
+        Try {
+            answer: Some(Answer::Output(output)),
+            ..ended(end, 1)
+        }
+    };
+    let exec = |expect: &str, one: Try| check(EXEC, expect, vec![one], &[]);
+    assert_eq!(exec("stdoutMatches: '^two$'", ran(0, End::Answered)), "ok");
+    assert_eq!(exec("exit: 3", ran(3, End::Answered)), "ok");
+    assert_eq!(
+        exec("stdoutMatches: three", ran(1, End::Answered)),
+        "exit status 1, not 0; nothing of its output fits \"three\"\nstdout: one\ntwo\nstderr: oops"
+    );
+    assert_eq!(
+        exec("", ran(137, End::Killed)),
+        "it did not end within 2s and was killed\nstdout: one\ntwo\nstderr: oops"
+    );
+}
+
+#[test]
+fn throughput_is_that_of_all_connections_together() {
+    let poured = || Try {
+        answer: Some(Answer::Bulk(Bulk {
+            bytes: 12_500_000,
+            elapsed: Duration::from_secs(1),
+        })),
+        ..answered(1)
+    };
+    let bulk = |expect: &str| check(TCP, expect, vec![poured(), poured()], &[]);
+    assert_eq!(bulk("throughput: { min: 200mbit, max: 200mbit }"), "ok");
+    assert_eq!(
+        bulk("throughput: { min: 1gbit }"),
+        "throughput 200.00mbit is below 1gbit"
+    );
+    assert_eq!(
+        bulk("throughput: { max: 1mbit }"),
+        "throughput 200.00mbit is above 1mbit"
+    );
+    assert_eq!(
+        check(TCP, "throughput: { min: 1bit }", vec![answered(1)], &[]),
+        "no throughput was measured"
     );
 }
 

@@ -4,17 +4,16 @@ use std::io;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::Request;
-use hyper::header::{HOST, USER_AGENT};
+use hyper::header::{HOST, HeaderValue, USER_AGENT};
 use hyper_util::rt::TokioIo;
 use socket2::Socket;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::stream::{establish, tcp_socket};
-use super::{End, Seen, Try, open_all};
+use super::{Answer, End, Page, Seen, Try, paced};
 use crate::netns::Netns;
 use crate::responders::SERVED_BY;
 use crate::test::cases::Pace;
@@ -30,13 +29,11 @@ pub(super) async fn get(
     path: &str,
     pace: Pace,
 ) -> io::Result<Seen> {
-    let sockets = open_all(netns, pace.count, || tcp_socket(to))?;
-    let start = Instant::now();
-    let tries = sockets
-        .into_iter()
-        .zip(0_u32..)
-        .map(|(socket, index)| async move {
-            tokio::time::sleep_until(start + pace.interval.saturating_mul(index)).await;
+    paced(
+        netns,
+        pace,
+        || tcp_socket(to),
+        |socket, _| async move {
             let start = Instant::now();
             let mut seen = Try::new(End::Silence, pace.timeout);
             let end = ask(socket, to, authority, path, start + pace.timeout, &mut seen).await;
@@ -45,10 +42,9 @@ pub(super) async fn get(
                 took: Instant::now() - start,
                 ..seen
             }
-        });
-    Ok(Seen {
-        tries: join_all(tries).await,
-    })
+        },
+    )
+    .await
 }
 
 /// One request; what is known of its answer stands in `seen`, also when it breaks half-way.
@@ -91,17 +87,24 @@ async fn exchange(
     let exchange = async {
         let answer = sender.send_request(request).await.map_err(broken)?;
         seen.rtt = Some(Instant::now() - start);
-        seen.status = Some(answer.status().as_u16());
-        seen.served_by = answer
-            .headers()
-            .get(SERVED_BY)
-            .and_then(|host| host.to_str().ok())
-            .map(str::to_owned);
-        let body = Limited::new(answer.into_body(), BODY_MAX).collect().await;
+        let (head, body) = answer.into_parts();
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        seen.served_by = head.headers.get(SERVED_BY).map(text);
+        let headers = head.headers.iter();
+        let page = Page {
+            status: head.status.as_u16(),
+            headers: headers
+                .map(|(name, value)| (name.as_str().to_owned(), text(value)))
+                .collect(),
+            body: String::new(),
+        };
+        seen.answer = Some(Answer::Page(page.clone()));
+        let body = Limited::new(body, BODY_MAX).collect().await;
         let body = body
             .map_err(|error| format!("the body cannot be read: {error}"))?
             .to_bytes();
-        seen.reply = Some(String::from_utf8_lossy(&body).into_owned());
+        let body = String::from_utf8_lossy(&body).into_owned();
+        seen.answer = Some(Answer::Page(Page { body, ..page }));
         Ok(())
     };
     tokio::pin!(connection);

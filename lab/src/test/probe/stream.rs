@@ -4,13 +4,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 use tokio::time::{Instant, timeout_at};
 
-use super::{End, Seen, Try, open_all};
+use super::{Answer, End, Seen, Try, paced};
 use crate::netns::Netns;
 use crate::test::cases::Pace;
 
@@ -24,18 +23,13 @@ pub(super) async fn connect(
     pace: Pace,
     wants_reply: bool,
 ) -> io::Result<Seen> {
-    let sockets = open_all(netns, pace.count, || tcp_socket(to))?;
-    let start = Instant::now();
-    let tries = sockets
-        .into_iter()
-        .zip(0_u32..)
-        .map(|(socket, index)| async move {
-            tokio::time::sleep_until(start + pace.interval.saturating_mul(index)).await;
-            connect_one(socket, to, pace.timeout, wants_reply).await
-        });
-    Ok(Seen {
-        tries: join_all(tries).await,
-    })
+    paced(
+        netns,
+        pace,
+        || tcp_socket(to),
+        |socket, _| connect_one(socket, to, pace.timeout, wants_reply),
+    )
+    .await
 }
 
 /// A socket for a connection, opened in the calling thread's namespace.
@@ -63,13 +57,12 @@ pub(super) async fn establish(
 async fn connect_one(socket: Socket, to: SocketAddr, timeout: Duration, wants_reply: bool) -> Try {
     let start = Instant::now();
     let deadline = start + timeout;
-    let local_of = |stream: &TcpStream| stream.local_addr().ok();
     let (mut stream, rtt) = match establish(socket, to, deadline).await {
         Ok(connected) => connected,
         Err(end) => return Try::new(end, Instant::now() - start),
     };
-    let local = local_of(&stream);
-    let mut reply = None;
+    let local = stream.local_addr().ok();
+    let mut answer = None;
     if wants_reply {
         let read = async {
             let mut bytes = Vec::new();
@@ -80,56 +73,55 @@ async fn connect_one(socket: Socket, to: SocketAddr, timeout: Duration, wants_re
                 .await?;
             Ok::<_, io::Error>(bytes)
         };
-        reply = match timeout_at(deadline, read).await {
-            Ok(Ok(bytes)) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+        answer = match timeout_at(deadline, read).await {
+            Ok(Ok(bytes)) => Some(Answer::Text(String::from_utf8_lossy(&bytes).into_owned())),
             Ok(Err(_)) | Err(_) => None,
         };
     }
     Try {
         local,
         rtt: Some(rtt),
-        reply,
+        answer,
         ..Try::new(End::Answered, Instant::now() - start)
     }
 }
 
 /// Sends datagrams and waits for what comes back.
 pub(super) async fn datagrams(netns: &Netns, to: SocketAddr, pace: Pace) -> io::Result<Seen> {
-    let open = || {
-        let socket = Socket::new(Domain::for_address(to), Type::DGRAM, Some(Protocol::UDP))?;
-        socket.set_nonblocking(true)?;
-        Ok(socket)
-    };
-    let sockets = open_all(netns, pace.count, open)?;
-    let start = Instant::now();
-    let tries = sockets
-        .into_iter()
-        .zip(0_u32..)
-        .map(|(socket, index)| async move {
-            tokio::time::sleep_until(start + pace.interval.saturating_mul(index)).await;
+    paced(
+        netns,
+        pace,
+        || udp_socket(to),
+        |socket, index| async move {
             let start = Instant::now();
             match datagram(socket, to, start + pace.timeout, index).await {
                 Ok((local, reply)) => {
-                    let end = if reply.is_some() {
+                    let is_answered = reply.is_some();
+                    let end = if is_answered {
                         End::Answered
                     } else {
                         End::Silence
                     };
                     let took = Instant::now() - start;
-                    let rtt = reply.is_some().then_some(took);
                     Try {
                         local,
-                        rtt,
-                        reply,
+                        rtt: is_answered.then_some(took),
+                        answer: reply.map(Answer::Text),
                         ..Try::new(end, took)
                     }
                 }
                 Err(error) => Try::new(End::of(&error), Instant::now() - start),
             }
-        });
-    Ok(Seen {
-        tries: join_all(tries).await,
-    })
+        },
+    )
+    .await
+}
+
+/// A socket for datagrams, opened in the calling thread's namespace.
+pub(super) fn udp_socket(to: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(to), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }
 
 /// One datagram: its own address, and the answer before the deadline.
