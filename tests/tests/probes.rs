@@ -129,7 +129,7 @@ fn programs_are_run_judged_and_ended() {
   - { name: too long, exec: { from: a, cmd: [sh, -c, 'setsid sleep LONG & echo begun; sleep LONG'] }, expect: { within: 500ms } }
   - { name: leaves something, exec: { from: a, cmd: [sh, -c, 'setsid sleep LONG >&- 2>&- & exit 0'] } }
   - { name: all are gone, exec: { from: b, cmd: [pgrep, -f, '[s]leep LONG'] }, expect: { exit: 1 } }
-  - { name: a signal, exec: { from: a, cmd: [sh, -c, 'sh -c \"kill -9 \\$\\$\"'] }, expect: { exit: 137 } }
+  - { name: a signal, exec: { from: a, cmd: [sh, -c, 'sh -c \"kill -9 \\$\\$\"; exit $?'] }, expect: { exit: 137 } }
 "
     .replace("LONG", &long);
     let report = run(folder.path(), "programs", 1, &tests);

@@ -59,7 +59,7 @@ fn a_program_that_does_not_come_up_is_told_with_its_place_and_its_last_words() {
             "lab.yaml:5:",
             "topology.nodes.a.run[0].cmd: cannot start `no-such-program` in a: No such file or directory",
             "5 |     a: { kind: host, run: [{ cmd: [no-such-program] }] }\n",
-            "^^^",
+            "  |                                   ^\n",
         ],
     );
     says(

@@ -468,7 +468,32 @@ fn what_does_not_fit_is_refused() {
         (
             ", c: { kind: host, listen: [{ tcp: 1, udp: 1 }] }",
             "",
-            "exactly one of `tcp`, `udp` and `http` is wanted",
+            "exactly one of `tcp`, `udp`, `http` and `dns` is wanted",
+        ),
+        (
+            ", c: { kind: host, listen: [{ udp: 53, reply: x }, { dns: 53, records: {} }] }",
+            "",
+            "two responders listen on port 53",
+        ),
+        (
+            ", c: { kind: host, listen: [{ dns: 53 }] }",
+            "",
+            "a `dns` responder wants `records`, for example `{ web.example: 10.0.0.1 }`",
+        ),
+        (
+            ", c: { kind: host, listen: [{ dns: 53, records: { a.b: 10.0.0.256 } }] }",
+            "",
+            "`10.0.0.256` is no DNS name, for example `web.example`",
+        ),
+        (
+            ", c: { kind: host, listen: [{ dns: 53, records: { a.b: [c.d, 10.0.0.1] } }] }",
+            "",
+            "`a.b` stands for another name, so it has nothing else",
+        ),
+        (
+            ", c: { kind: host, run: [{ cmd: [] }] }",
+            "",
+            "`cmd` names no program",
         ),
     ] {
         assert_eq!(

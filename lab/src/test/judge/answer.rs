@@ -159,11 +159,17 @@ fn joined(complaints: &[String]) -> Option<String> {
     (!complaints.is_empty()).then(|| complaints.join("; "))
 }
 
-/// A program that had to be stopped.
+/// A program that had to be stopped, or could not be started.
 pub(super) fn judge_end(program: &Program, tries: &[Try]) -> Option<String> {
-    let is_killed = tries.iter().any(|one| one.end == End::Killed);
-    let bound = TimeSpan(u64::try_from(program.timeout.as_nanos()).unwrap_or(u64::MAX));
-    is_killed.then(|| format!("it did not end within {bound} and was killed"))
+    tries.iter().find_map(|one| match &one.end {
+        End::Killed => {
+            let bound = u64::try_from(program.timeout.as_nanos()).unwrap_or(u64::MAX);
+            let bound = TimeSpan(bound);
+            Some(format!("it did not end within {bound} and was killed"))
+        }
+        End::Broken(why) => Some(why.clone()),
+        End::Answered | End::Refused | End::Silence => None,
+    })
 }
 
 /// All connections of a case together.

@@ -34,13 +34,19 @@ pub async fn run(
     program: &Program,
 ) -> Result<Seen, ExecError> {
     let start = Instant::now();
+    let folder = folder.join(program.cwd.as_deref().unwrap_or(""));
+    if !folder.is_dir() {
+        let why = format!("there is no folder {}", folder.display());
+        let tries = vec![Try::new(End::Broken(why), Duration::ZERO)];
+        return Ok(Seen { tries });
+    }
     let mut command = Command::new("/proc/self/exe");
     command
         .arg(contained::COMMAND)
         .arg("--")
         .args(&program.cmd)
         .envs(&program.env)
-        .current_dir(folder.join(program.cwd.as_deref().unwrap_or("")))
+        .current_dir(folder)
         // What is typed at the terminal is for the test runner, which stops the program itself.
         .process_group(0)
         .stdin(Stdio::piped())
