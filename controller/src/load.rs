@@ -58,7 +58,12 @@ pub fn model(bytes: &[u8], file: &str, name: Option<&str>) -> Result<Model, Load
     }
     let damaged: Vec<String> = errors
         .iter()
-        .filter(|located| !matches!(located.error.code, Code::UnknownField | Code::NotSupported))
+        .filter(|located| match located.error.code {
+            Code::UnknownField => false,
+            // A whole section leaves no hole in another.
+            Code::NotSupported => located.error.pointer.matches('/').count() > 1,
+            _ => true,
+        })
         .map(|located| located.error.pointer.clone())
         .collect();
     match expand::expand(&document) {
@@ -264,6 +269,13 @@ fn field_error(pointer: String, error: ShapeError) -> FieldError {
             detail,
         ),
         ShapeError::Type { .. } => FieldError::new(pointer, Code::WrongType, detail),
+        ShapeError::Other(message) if message.starts_with("invalid IP") => {
+            let example = match message.as_str() {
+                "invalid IPv6 address syntax" => "an IPv6 address, for example `2001:db8::1`",
+                _ => "an IPv4 address, for example `10.0.0.1`",
+            };
+            FieldError::new(pointer, Code::WrongFormat, format!("expected {example}"))
+        }
         ShapeError::Other(message) => {
             let code = if message.starts_with("missing unit") {
                 Code::MissingUnit

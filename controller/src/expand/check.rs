@@ -100,10 +100,12 @@ impl Check<'_, '_> {
                 match Url::parse(&http.url) {
                     Some(url) => self.target(&url.host, &at),
                     None => {
-                        let detail = format!(
-                            "`{}` is no URL, for example `http://web:8080/health`",
-                            http.url
-                        );
+                        let detail = if http.url.starts_with("https://") {
+                            "`https` is not supported yet, only `http` is".to_owned()
+                        } else {
+                            let url = &http.url;
+                            format!("`{url}` is no URL, for example `http://web:8080/health`")
+                        };
                         self.error(&at, Code::WrongFormat, detail);
                     }
                 }
@@ -208,7 +210,10 @@ impl Check<'_, '_> {
                     }
                     None => {
                         let (_, port) = pattern.rsplit_once(':').unwrap_or_default();
-                        let detail = format!("the port `{port}` is out of range [1, 65535]");
+                        let detail = match port.parse::<u64>() {
+                            Ok(_) => format!("the port `{port}` is out of range [1, 65535]"),
+                            Err(_) => format!("`{port}` is no port, for example `80`"),
+                        };
                         self.error(pointer, Code::OutOfRange, detail);
                         continue;
                     }

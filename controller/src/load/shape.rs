@@ -38,14 +38,15 @@ impl de::Error for ShapeError {
     fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
         Self::Type {
             found: describe(found),
-            expected: expected.to_string(),
+            expected: plain(&expected.to_string()),
         }
     }
 
     fn invalid_value(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
         Self::Other(format!(
-            "{} is out of range, expected {expected}",
-            describe(found)
+            "{} is out of range, expected {}",
+            describe(found),
+            plain(&expected.to_string())
         ))
     }
 
@@ -66,6 +67,29 @@ impl de::Error for ShapeError {
     fn missing_field(field: &'static str) -> Self {
         Self::Missing(field.to_owned())
     }
+}
+
+/// What serde expects, in the words of people who write files.
+fn plain(expected: &str) -> String {
+    let text = match expected {
+        "u8" => "a whole number from 0 to 255",
+        "u16" => "a whole number from 0 to 65535",
+        "u32" | "u64" | "usize" => "a whole number, 0 or more",
+        "a sequence" => "a list",
+        "a string" => "a text",
+        "a boolean" => "`true` or `false`",
+        other => other,
+    };
+    text.to_owned()
+}
+
+/// A struct's form: its keys where they are few.
+fn a_map(fields: &[&str]) -> String {
+    const FEW: usize = 4;
+    if fields.is_empty() || fields.len() > FEW {
+        return "a map".to_owned();
+    }
+    format!("a map of `{}`", fields.join("`, `"))
 }
 
 fn describe(found: de::Unexpected<'_>) -> String {
@@ -142,15 +166,19 @@ impl<'de> de::Deserializer<'de> for &'de Tree {
     fn deserialize_struct<V: de::Visitor<'de>>(
         self,
         _name: &'static str,
-        _fields: &'static [&'static str],
+        fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, ShapeError> {
-        match &self.value {
+        let found = match &self.value {
             // A struct from a list by position is never meant.
-            Value::List(_) => Err(de::Error::invalid_type(de::Unexpected::Seq, &"a map")),
-            Value::Text(text) => Err(de::Error::invalid_type(de::Unexpected::Str(text), &"a map")),
-            Value::Null | Value::Scalar { .. } | Value::Map(_) => self.deserialize_map(visitor),
-        }
+            Value::List(_) => describe(de::Unexpected::Seq),
+            Value::Text(text) => describe(de::Unexpected::Str(text)),
+            Value::Null | Value::Scalar { .. } | Value::Map(_) => {
+                return self.deserialize_map(visitor);
+            }
+        };
+        let expected = a_map(fields);
+        Err(ShapeError::Type { found, expected })
     }
 
     fn deserialize_seq<V: de::Visitor<'de>>(self, visitor: V) -> Result<V::Value, ShapeError> {

@@ -66,7 +66,7 @@ fn what_follows_from_a_reported_mistake_is_not_reported() {
     let text = "topology:\n  nodes:\n    a: { kind: hsot }\n    s1: { kind: switch }\n";
     assert_eq!(mistakes(text), ["3:16: unknown value `hsot`"]);
     let text = format!("{SWITCH}tests:\n  - {{ name: [x], ping: {{ from: a, to: a }} }}\n");
-    assert_eq!(mistakes(&text), ["5:13: expected a string, found a list"]);
+    assert_eq!(mistakes(&text), ["5:13: expected a text, found a list"]);
 }
 
 #[test]
@@ -168,6 +168,57 @@ fn hostile_files_end_soon_in_an_error() {
         error.to_string().lines().next(),
         Some("error: lab.yaml:1:10: the file is not UTF-8 text: byte 0xe9")
     );
+}
+
+#[test]
+fn wrong_tests_are_told_in_plain_words() {
+    for (test, expected) in [
+        ("ping: a", "expected a map, found the text `a`"),
+        (
+            "ping: { from: a, to: b, count: ten }",
+            "expected a whole number, 0 or more, found the text `ten`",
+        ),
+        (
+            "ping: { from: a, to: b }, expect: { rtt: 5ms }",
+            "expected a map of `min`, `max`, `p99`, found the text `5ms`",
+        ),
+        (
+            "exec: { from: a, cmd: ls }",
+            "expected a list, found the text `ls`",
+        ),
+        (
+            "exec: { from: a, cmd: [x] }, expect: { exit: 300 }",
+            "the number 300 is out of range, expected a whole number from 0 to 255",
+        ),
+        (
+            "dns: { from: a, server: b, name: c.d }, expect: { a: c.d }",
+            "expected an IPv4 address, for example `10.0.0.1`",
+        ),
+        (
+            "udp: { from: a, to: 'b:http' }",
+            "`http` is no port, for example `80`",
+        ),
+        (
+            "http: { from: a, url: 'https://b/' }",
+            "`https` is not supported yet, only `http` is",
+        ),
+        ("steps: []", "`steps` is not supported yet"),
+        (
+            "tcp: { from: a, to: 'b:1' }, expect: { jitter: 1ms }",
+            "`jitter` is not supported yet",
+        ),
+    ] {
+        let text = format!(
+            "{SWITCH}    a: {{ kind: host }}\n    b: {{ kind: host }}\ntests: [ {{ name: t, {test} }} ]\n"
+        );
+        let found = mistakes(&text);
+        let details: Vec<&str> = found
+            .iter()
+            .filter_map(|mistake| mistake.strip_prefix("6:")?.split_once(": "))
+            .map(|(_, detail)| detail)
+            .collect();
+        assert_eq!(details, [expected], "{test}");
+    }
 }
 
 #[test]
