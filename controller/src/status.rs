@@ -189,7 +189,7 @@ pub struct PortView {
     pub name: String,
     /// Its number.
     pub number: u32,
-    /// What it is made of: `tap`, `tun`, `packetSocket`, `memory`, `patch`; empty when unknown.
+    /// What it is made of: `tap`, `tun`, `packetSocket`, `memory`, `pcap`, `patch`; empty when unknown.
     pub kind: &'static str,
     /// Its state.
     pub state: OperState,

@@ -12,9 +12,9 @@ use weft_controller::model::{Endpoint, Link, Model};
 use weft_controller::southbound;
 use weft_proto::node::v1 as node;
 use weft_proto::node::v1::node_client::NodeClient;
+use weft_switch::pcapng::{Direction, LinkType};
 
 use crate::exec::similar;
-use crate::pcapng::{Direction, LinkType};
 use crate::plan::{Plan, PlanError};
 use crate::runtime_dir::{LabDir, RuntimeDirError, read_json};
 

@@ -23,7 +23,6 @@ pub mod info;
 pub mod limits;
 pub mod netlink;
 pub mod netns;
-pub mod pcapng;
 pub mod plan;
 pub mod process;
 pub mod programs;

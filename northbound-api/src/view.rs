@@ -312,7 +312,7 @@ pub(crate) struct Port {
     switch: String,
     /// Its number.
     number: u32,
-    /// What it is made of: `tap`, `tun`, `packetSocket`, `memory` or `patch`.
+    /// What it is made of: `tap`, `tun`, `packetSocket`, `memory`, `pcap` or `patch`.
     kind: &'static str,
     /// `up`, `down` or `unknown`.
     #[schema(value_type = String)]

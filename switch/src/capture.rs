@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use crate::datapath::Nanos;
 use crate::host::Endpoint;
 use crate::packet::{HEAD_SIZE, Packet, Pool, TAIL_SIZE};
+pub(crate) use crate::pcapng::Direction;
 use crate::ports::Medium;
 use crate::recorder::FlowKey;
 use crate::segment;
@@ -26,15 +27,6 @@ const MAX_TAGS: usize = 32;
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_ARP: u16 = 0x0806;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
-
-/// Which way a frame passed a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Direction {
-    /// Into the switch.
-    Inbound,
-    /// Out of it.
-    Outbound,
-}
 
 /// Which frames are wanted; a field that is `None` matches everything. Tags, labels and pseudowires are looked through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -171,18 +163,7 @@ fn memory(packet: &Packet) -> usize {
 impl Captured {
     /// The frame as it is on a wire: in segments, checksums finished.
     pub(crate) fn wire_frames(self, medium: Medium, pool: &mut Pool) -> Vec<Vec<u8>> {
-        let mut packet = self.packet;
-        if segment::validate(&mut packet, medium.is_l2()).is_err() {
-            // Nobody knows what its offload header means, so it is shown as it came.
-            return vec![packet.to_vec()];
-        }
-        let mut frames = Vec::new();
-        segment::without_offloads(packet, medium.is_l2(), pool, &mut frames);
-        let bytes = frames.iter().map(Packet::to_vec).collect();
-        for frame in frames {
-            pool.recycle(frame);
-        }
-        bytes
+        segment::wire_frames(self.packet, medium.is_l2(), pool)
     }
 }
 

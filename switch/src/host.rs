@@ -31,7 +31,8 @@ use crate::counters::PortCounters;
 use crate::datapath::Nanos;
 use crate::device::{Device, Devices, Sink};
 use crate::patch::Topology;
-use crate::port::{Device as KernelDevice, MemoryPort, PortKind};
+use crate::port::pcap::{PcapError, Record, Replay};
+use crate::port::{Device as KernelDevice, MemoryPort, PcapPort, PortKind};
 use crate::ports::Medium;
 use crate::recorder::Recorder;
 use crate::server::{self, Programs, announce_link, announce_port};
@@ -173,6 +174,9 @@ pub enum HostError {
         /// The link.
         name: String,
     },
+    /// A port with files cannot begin.
+    #[error(transparent)]
+    Pcap(#[from] PcapError),
     /// The system refused a thread or a descriptor.
     #[error("cannot start a worker")]
     Worker(#[from] std::io::Error),
@@ -339,6 +343,23 @@ impl SwitchHost {
     pub fn attach_memory(&self, at: Endpoint) -> Result<MemoryPort, HostError> {
         let port = MemoryPort::new()?;
         self.attach(at, PortKind::Memory(port.clone()))?;
+        Ok(port)
+    }
+
+    /// Connects a port that has nothing yet to files: the frames of a capture enter it, what leaves by it is recorded.
+    /// Returns when every worker knows it; frames may have entered then.
+    ///
+    /// # Errors
+    /// As [`Self::attach_device`]; [`HostError::Pcap`] when the record cannot be begun.
+    pub fn attach_pcap(
+        &self,
+        at: Endpoint,
+        replay: Option<Replay>,
+        record: Option<Record>,
+    ) -> Result<PcapPort, HostError> {
+        let medium = self.shared.topology().port(at).map(|port| port.spec.medium);
+        let port = PcapPort::start(medium.unwrap_or_default(), replay, record)?;
+        self.attach(at, PortKind::Pcap(port.memory.clone()))?;
         Ok(port)
     }
 

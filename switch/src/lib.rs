@@ -24,6 +24,7 @@ mod p4info;
 pub mod packet;
 mod parser;
 pub mod patch;
+pub mod pcapng;
 pub mod plane;
 pub mod port;
 pub mod ports;

@@ -1,7 +1,7 @@
 //! Ports: where packets enter and leave the process.
 //!
 //! A worker owns the receiving side of a port and reads it; any worker may send by it. A *device* is one of the
-//! kernel's, a *memory* port is a pair of queues for tests. Links between switches of one process are no ports in this
+//! kernel's, a *memory* port is a pair of queues for tests, a *pcap* port has files behind such queues. Links between switches of one process are no ports in this
 //! sense: packets cross them inside [`crate::plane`].
 
 use std::io;
@@ -12,11 +12,13 @@ use crate::ports::Medium;
 
 pub mod memory;
 pub mod packet;
+pub mod pcap;
 pub mod sys;
 pub mod tuntap;
 
 pub use memory::MemoryPort;
 pub use packet::PacketPort;
+pub use pcap::PcapPort;
 pub use tuntap::{TuntapConfig, TuntapPort};
 
 /// What workers read and write. Shared by all workers; one of them reads it.
@@ -33,6 +35,8 @@ pub enum PortKind {
     Device(Device),
     /// A pair of queues.
     Memory(MemoryPort),
+    /// A pair of queues with files behind them.
+    Pcap(MemoryPort),
 }
 
 /// A device of the kernel.
@@ -121,6 +125,15 @@ fn is_plain_ip(frame: &[u8]) -> bool {
     }
 }
 
+impl Drop for PortIo {
+    /// Whoever waits for the queues of a port that is gone would wait for ever.
+    fn drop(&mut self) {
+        if let PortKind::Pcap(memory) = &self.kind {
+            memory.shared.close();
+        }
+    }
+}
+
 impl PortIo {
     /// A port with an id, 1 and up, that no other port of the process ever had.
     pub(crate) fn new(id: u64, kind: PortKind) -> Self {
@@ -141,7 +154,7 @@ impl PortIo {
     pub(crate) fn ready_fd(&self) -> BorrowedFd<'_> {
         match &self.kind {
             PortKind::Device(device) => device.as_fd(),
-            PortKind::Memory(memory) => memory.shared.ready.as_fd(),
+            PortKind::Memory(memory) | PortKind::Pcap(memory) => memory.shared.ready.as_fd(),
         }
     }
 }

@@ -98,6 +98,21 @@ pub fn without_offloads(mut packet: Packet, is_l2: bool, pool: &mut Pool, out: &
     }
 }
 
+/// The bytes of a packet as it is on a wire: in segments, checksums finished.
+pub(crate) fn wire_frames(mut packet: Packet, is_l2: bool, pool: &mut Pool) -> Vec<Vec<u8>> {
+    if validate(&mut packet, is_l2).is_err() {
+        // Nobody knows what its offload header means, so it is shown as it came.
+        return vec![packet.to_vec()];
+    }
+    let mut frames = Vec::new();
+    without_offloads(packet, is_l2, pool, &mut frames);
+    let bytes = frames.iter().map(Packet::to_vec).collect();
+    for frame in frames {
+        pool.recycle(frame);
+    }
+    bytes
+}
+
 /// Finishes a partial checksum, where there is one.
 pub fn finish_checksum(packet: &mut Packet) {
     if !packet.vnet.is_partial() {

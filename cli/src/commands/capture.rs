@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::signal::unix::{SignalKind, signal};
 use weft_lab::capture::{self, CaptureError, Filter, Frames};
-use weft_lab::pcapng::{self, Writer};
+use weft_switch::pcapng::{self, Writer};
 
 use crate::args::{Capture, Global};
 use crate::failure::{Failure, NO_INPUT, SOFTWARE, UNAVAILABLE, USAGE};

@@ -140,6 +140,7 @@ pub(super) fn port_kind(kind: node::port::Kind) -> &'static str {
         node::port::Kind::Tun => "tun",
         node::port::Kind::PacketSocket => "packetSocket",
         node::port::Kind::Memory => "memory",
+        node::port::Kind::Pcap => "pcap",
         node::port::Kind::Patch => "patch",
         node::port::Kind::Unspecified => "",
     }

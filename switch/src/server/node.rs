@@ -275,6 +275,7 @@ fn port_message(topology: &Topology, port: &Port) -> node::Port {
                 Medium::L3 => node::port::Kind::Tun,
             },
             PortKind::Memory(_) => node::port::Kind::Memory,
+            PortKind::Pcap(_) => node::port::Kind::Pcap,
         },
     };
     let medium = match port.spec.medium {

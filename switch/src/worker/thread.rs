@@ -211,7 +211,7 @@ impl Worker {
         let now = self.now();
         match io.kind() {
             PortKind::Device(device) => self.receive_device(token, at, device, now),
-            PortKind::Memory(memory) => {
+            PortKind::Memory(memory) | PortKind::Pcap(memory) => {
                 memory.shared.clear_ready();
                 let mut budget = BATCH;
                 while let Some(packet) = memory.shared.take() {
@@ -285,7 +285,7 @@ impl Worker {
             return;
         };
         match io.kind() {
-            PortKind::Memory(memory) => {
+            PortKind::Memory(memory) | PortKind::Pcap(memory) => {
                 if !memory.shared.deliver(packet) {
                     port.counters.dropped(DropReason::DEVICE_REFUSED.0);
                 }

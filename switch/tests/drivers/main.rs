@@ -13,6 +13,8 @@ mod forwarding;
 #[cfg(test)]
 mod node;
 #[cfg(test)]
+mod pcap;
+#[cfg(test)]
 mod pipeline;
 #[cfg(test)]
 mod swap;

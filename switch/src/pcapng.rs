@@ -1,11 +1,16 @@
-//! Writes pcapng, the file format of packet captures (draft-ietf-opsawg-pcapng), as far as one interface needs it.
+//! Packet captures as files: writes pcapng (draft-ietf-opsawg-pcapng), as far as one interface needs it, and
+//! [reads](Reader) it.
 //!
 //! ```text
 //! section header · interface · packet · packet · … · interface statistics
 //! block: type (4) · length (4) · body, padded to 4 · length again (4)
 //! ```
 
+mod reader;
+
 use std::io::{self, Write};
+
+pub use reader::{Captured, ReadError, Reader};
 
 const SECTION_HEADER: u32 = 0x0a0d_0d0a;
 const INTERFACE: u32 = 1;
