@@ -56,7 +56,7 @@ fn pcap_of_both_byte_orders_and_resolutions_is_read() {
             let words = header.iter().chain(&packet);
             let mut file: Vec<u8> = words.flat_map(|word| order(*word)).collect();
             file.extend([1, 2, 3]);
-            assert_eq!(read(&file).unwrap(), [expected.clone()]);
+            assert_eq!(read(&file).unwrap(), std::slice::from_ref(&expected));
         }
     }
 }
