@@ -146,3 +146,14 @@ fn a_file_without_tests_has_its_own_status() {
         Some(2)
     );
 }
+
+#[test]
+fn the_schema_that_editors_use_is_printed() {
+    let printed = weft(["schema"]);
+    assert!(printed.status.success(), "{}", text(&printed));
+    let committed = std::fs::read(weft_tests::root().join("docs/topology.schema.json")).unwrap();
+    assert_eq!(
+        String::from_utf8(printed.stdout).unwrap(),
+        String::from_utf8(committed).unwrap()
+    );
+}

@@ -124,6 +124,31 @@ fn a_file_proves_itself_with_veth_pairs_where_there_is_no_tun_device() {
 }
 
 #[test]
+fn programs_run_in_hosts() {
+    if !can_build_labs("programs_run_in_hosts") {
+        return;
+    }
+    let user = User::new(64_329, TunNode::Open);
+    let lab = "
+name: programs
+topology:
+  nodes:
+    s1: { kind: switch }
+    a: { kind: host, run: [{ cmd: [sh, -c, 'echo begun > \"$WEFT_DIR/state\"; exec sleep 600'] }] }
+tests:
+  - { name: exec, exec: { from: a, cmd: [sh, -c, 'id -u; ip -o link'] }, expect: { stdoutMatches: '^0$', within: 20s } }
+  - { name: too long, exec: { from: a, cmd: [sleep, 600], timeout: 200ms } }
+";
+    fs::write(user.path().join("programs.yaml"), lab).unwrap();
+    let output = user.weft(["test", "programs.yaml", "-o", "json"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["cases"][0]["verdict"], "pass", "{report:#}");
+    let killed = "it did not end within 200ms and was killed";
+    assert_eq!(report["cases"][1]["detail"], killed, "{report:#}");
+}
+
+#[test]
 fn what_was_declared_is_not_replaced() {
     if !can_build_labs("what_was_declared_is_not_replaced") {
         return;

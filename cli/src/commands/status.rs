@@ -218,6 +218,24 @@ fn show(status: &Status) {
         .map(|link| [link.name.clone(), link.state.clone()])
         .collect();
     print_table(["LINK", "STATE"], links);
+    if status.programs.is_empty() {
+        return;
+    }
+    print("\n");
+    let programs = status
+        .programs
+        .iter()
+        .map(|program| {
+            let state = program.ended.as_deref().unwrap_or("running");
+            [
+                program.host.clone(),
+                program.cmd.join(" "),
+                state.to_owned(),
+                program.log.display().to_string(),
+            ]
+        })
+        .collect();
+    print_table(["HOST", "PROGRAM", "STATE", "OUTPUT"], programs);
 }
 
 /// A controller elsewhere: what its API says.

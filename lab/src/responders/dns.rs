@@ -211,6 +211,17 @@ mod tests {
         assert_eq!(whole.answers.len(), 200);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_survived(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..80)) {
+            let _ = reply(&records(), &bytes, true);
+            // A good head leads further in.
+            let mut query = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1];
+            query.extend(bytes);
+            let _ = reply(&records(), &query, false);
+        }
+    }
+
     #[test]
     fn what_is_no_query_has_no_answer() {
         assert!(reply(&records(), b"hello", true).is_none());

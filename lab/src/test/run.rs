@@ -255,16 +255,53 @@ impl Runner {
         })
     }
 
-    /// Runs the cases of one test; their reports in the order of the cases, then that of their spread.
+    /// Runs the cases of one test; their reports in the order of the cases, then that of their spread. Where the test says
+    /// `eventually`, all of them run again until they spread as they should.
     async fn test(
         &self,
         test: &TestSpec,
         cases: Vec<Case>,
         tell: &mut impl FnMut(Progress<'_>),
     ) -> Result<Vec<CaseReport>, RunError> {
-        let mut running = futures_util::stream::iter(cases.into_iter().enumerate())
+        let Some(spread) = &test.expect.spread else {
+            return Ok(self.cases(&cases, tell).await?.0);
+        };
+        let deadline = test
+            .eventually
+            .map(|patience| Instant::now() + patience.as_duration());
+        loop {
+            let (mut reports, ways) = self.cases(&cases, &mut |_| {}).await?;
+            let Judgement {
+                verdict,
+                detail,
+                measured,
+            } = judge::judge_spread(spread, &crossed(&ways), &self.model);
+            reports.push(CaseReport {
+                name: format!("{}: spread", test.name),
+                test: test.name.clone(),
+                measured,
+                ..instead("", verdict, &detail)
+            });
+            let is_last = deadline.is_none_or(|deadline| Instant::now() >= deadline);
+            if verdict == Verdict::Pass || is_last {
+                for report in &reports {
+                    tell(Progress::Ended(report));
+                }
+                return Ok(reports);
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    /// Runs cases side by side; their reports in order, and the ways of all their packets.
+    async fn cases(
+        &self,
+        cases: &[Case],
+        tell: &mut impl FnMut(Progress<'_>),
+    ) -> Result<(Vec<CaseReport>, Vec<Way>), RunError> {
+        let mut running = futures_util::stream::iter(cases.iter().enumerate())
             .map(|(index, case)| async move {
-                self.case(&case)
+                self.case(case)
                     .await
                     .map(|(report, ways)| (index, report, ways))
             })
@@ -277,24 +314,7 @@ impl Runner {
             ended.insert(index, report);
             ways.extend(seen);
         }
-        let mut reports: Vec<CaseReport> = ended.into_values().collect();
-        if let Some(spread) = &test.expect.spread {
-            let Judgement {
-                verdict,
-                detail,
-                measured,
-            } = judge::judge_spread(spread, &crossed(&ways), &self.model);
-            let name = format!("{}: spread", test.name);
-            let report = CaseReport {
-                name,
-                test: test.name.clone(),
-                measured,
-                ..instead("", verdict, &detail)
-            };
-            tell(Progress::Ended(&report));
-            reports.push(report);
-        }
-        Ok(reports)
+        Ok((ended.into_values().collect(), ways))
     }
 
     /// Runs one case, again and again where it says `eventually`.
