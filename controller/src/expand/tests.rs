@@ -504,102 +504,6 @@ fn what_does_not_fit_is_refused() {
 }
 
 #[test]
-fn wrong_tests_are_refused_before_anything_is_built() {
-    for (test, expected) in [
-        (
-            "ping: { from: a, to: s }",
-            "`s` is a switch, tests run between hosts",
-        ),
-        ("ping: { from: 'z*', to: a }", "there is no host `z*`"),
-        (
-            "tcp: { from: a, to: b }",
-            "`b` says no port, for example `b:80`",
-        ),
-        (
-            "tcp: { from: a, to: 'b:99999' }",
-            "the port `99999` is out of range [1, 65535]",
-        ),
-        (
-            "http: { from: a, url: 'b/x' }",
-            "`b/x` is no URL, for example `http://web:8080/health`",
-        ),
-        (
-            "http: { from: a, url: 'http://c/x' }",
-            "there is no host `c`",
-        ),
-        (
-            "ping: { from: a, to: b }, expect: { status: 200 }",
-            "`status` can be expected of `http` only, this test is a `ping`",
-        ),
-        (
-            "ping: { from: a, to: b }, expect: { path: { through: nowhere } }",
-            "there is no node and no link `nowhere`",
-        ),
-        (
-            "ping: { from: a, to: b, count: 0 }",
-            "the count is out of range [1, 10000]",
-        ),
-        (
-            "expect: {}",
-            "the test `t` has no probe: exactly one of `ping`, `tcp`, `udp`, `http`, `dns`, `exec` is wanted",
-        ),
-        (
-            "ping: { from: a, to: b }, tcp: { from: a, to: 'b:80' }",
-            "the test `t` has 2 probes, `ping`, `tcp`; one is wanted",
-        ),
-        (
-            "dns: { from: a, name: web.example }",
-            "no host has a DNS server of its own: `server` has to say whom to ask",
-        ),
-        (
-            "dns: { from: a, server: 'b:0', name: web.example }",
-            "`b:0` is no server, for example `dns1` or `10.0.0.53:53`",
-        ),
-        (
-            "dns: { from: a, server: b, name: 'web..example' }",
-            "`web..example` is no DNS name, for example `web.example`",
-        ),
-        (
-            "exec: { from: a, cmd: [] }",
-            "`cmd` names no program, for example `[ip, route]`",
-        ),
-        (
-            "exec: { from: a, cmd: [x] }, expect: { stdoutMatches: 'a(' }",
-            "no regular expression: unclosed group",
-        ),
-        (
-            "ping: { from: a, to: b }, expect: { exit: 1 }",
-            "`exit` can be expected of `exec` only, this test is a `ping`",
-        ),
-        (
-            "udp: { from: a, to: 'b:1' }, expect: { throughput: { min: 1mbit } }",
-            "`throughput` can be expected of `tcp` only, this test is a `udp`",
-        ),
-        (
-            "tcp: { from: a, to: 'b:1' }, expect: { throughput: { min: 2mbit, max: 1mbit } }",
-            "the least value 2mbit is above the largest, 1mbit",
-        ),
-        (
-            "tcp: { from: a, to: 'b:1' }, expect: { connect: never, reply: hello }",
-            "`reply` wants an answer, and `connect: never` wants none",
-        ),
-        (
-            "tcp: { from: a, to: 'b:1', duration: 2s }",
-            "`duration` is that of a bulk transfer, and no `throughput` is expected",
-        ),
-    ] {
-        let file = format!(
-            "{}tests: [ {{ name: t, {test} }} ]\n",
-            topology(
-                "s: { kind: switch }, a: { kind: host }, b: { kind: host }",
-                ""
-            )
-        );
-        assert_eq!(mistake(&file), expected);
-    }
-}
-
-#[test]
 fn impairments_are_warned_of_and_give_latency_and_capacity() {
     let model = model(&topology(
         "s: { kind: switch }, t: { kind: switch }",
@@ -613,3 +517,4 @@ fn impairments_are_warned_of_and_give_latency_and_capacity() {
 }
 
 mod layers;
+mod probes;
