@@ -9,6 +9,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 
 use crate::packet::{Packet, Pool, RxBuffer};
 use crate::ports::Medium;
+use crate::segment;
 
 pub mod memory;
 pub mod packet;
@@ -100,15 +101,16 @@ impl Device {
     }
 
     /// Whether it takes a packet with what the offload header leaves to do. A kernel drops a super-packet without a
-    /// word where something else than tags stands before the IP header.
+    /// word where something else than tags stands before the IP header of the segments.
     pub(crate) fn takes(&self, packet: &Packet) -> bool {
         let offloads = match self {
             Self::Tuntap(port) => port.offloads,
             Self::Packet(port) => port.offloads,
         };
         if packet.vnet.is_gso() {
-            let is_plain = !self.medium().is_l2() || is_plain_ip(packet.head());
-            return offloads && is_plain;
+            let is_l2 = self.medium().is_l2();
+            let is_plain = !is_l2 || is_plain_ip(packet.head());
+            return offloads && is_plain && !segment::is_tunnelled(packet, is_l2);
         }
         offloads || !packet.vnet.is_partial()
     }

@@ -14,8 +14,10 @@ use crate::packet::{Packet, Pool};
 use crate::vnet::{GSO_NONE, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, NEEDS_CSUM, VnetHdr};
 
 mod fragment;
+mod tunnel;
 
 pub(crate) use fragment::fragment;
+pub(crate) use tunnel::is_tunnelled;
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
@@ -29,7 +31,7 @@ const MAX_EXTENSIONS: usize = 8;
 /// Tags and labels together.
 const MAX_TAGS: usize = 16;
 
-/// Where a frame's innermost transport header is.
+/// Where the transport header of a frame is, and the IP header before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Layers {
     /// The IP header's offset.
@@ -71,7 +73,7 @@ fn true_header_len(packet: &Packet, vnet: &VnetHdr, is_l2: bool) -> Option<u16> 
         let fits = usize::from(vnet.hdr_len) <= packet.len();
         return (vnet.gso_type == GSO_NONE && fits).then_some(vnet.hdr_len);
     }
-    let layers = locate(packet.head(), is_l2)?;
+    let layers = tunnel::layers(packet, is_l2)?;
     let (v4, v6) = (!layers.is_v6, layers.is_v6);
     let offset = match (vnet.gso(), layers.proto) {
         (GSO_TCPV4, PROTO_TCP) if v4 => 16,
@@ -81,7 +83,6 @@ fn true_header_len(packet: &Packet, vnet: &VnetHdr, is_l2: bool) -> Option<u16> 
     };
     let fits = vnet.gso_size > 0
         && vnet.is_partial()
-        && usize::from(vnet.csum_start) == layers.transport
         && usize::from(vnet.csum_offset) == offset
         && layers.payload < packet.len();
     fits.then(|| u16::try_from(layers.payload).ok()).flatten()
@@ -135,14 +136,15 @@ pub fn finish_checksum(packet: &mut Packet) {
 
 /// Cuts a super-packet that [`validate`] has accepted into whole frames, checksums finished.
 pub fn segment(packet: &Packet, is_l2: bool, pool: &mut Pool, out: &mut Vec<Packet>) {
-    let Some(layers) = locate(packet.head(), is_l2) else {
+    let Some(layers) = tunnel::layers(packet, is_l2) else {
         return;
     };
     let end = packet.len();
     let mut sent = 0;
     let mut index = 0;
     while layers.payload + sent < end {
-        let (frame, len) = cut(packet, &layers, index, sent, pool);
+        let (mut frame, len) = cut(packet, &layers, index, sent, pool);
+        tunnel::fix_outer(&mut frame, is_l2, layers.ip, index);
         out.push(frame);
         sent += len;
         index += 1;
@@ -152,10 +154,11 @@ pub fn segment(packet: &Packet, is_l2: bool, pool: &mut Pool, out: &mut Vec<Pack
 /// A packet, or the first segment of a super-packet, with its checksum finished.
 pub(crate) fn first(mut packet: Packet, is_l2: bool, pool: &mut Pool) -> Packet {
     if packet.vnet.is_gso()
-        && let Some(layers) = locate(packet.head(), is_l2)
+        && let Some(layers) = tunnel::layers(&packet, is_l2)
         && layers.payload < packet.len()
     {
-        let (frame, _) = cut(&packet, &layers, 0, 0, pool);
+        let (mut frame, _) = cut(&packet, &layers, 0, 0, pool);
+        tunnel::fix_outer(&mut frame, is_l2, layers.ip, 0);
         pool.recycle(packet);
         return frame;
     }

@@ -334,3 +334,69 @@ fn hostile_offload_headers_are_refused() {
     assert_eq!(validate(&mut packet, true), Ok(()));
     assert_eq!(packet.vnet.hdr_len, 54);
 }
+
+/// Outer Ethernet, IPv4, UDP and VXLAN.
+const VXLAN: usize = 50;
+
+/// Puts a packet into a tunnel as a pipeline does: the lengths are those of the largest segment.
+fn tunnelled(packet: &Packet, checksum: bool) -> Packet {
+    let segment = packet.largest_segment();
+    let inner = packet.to_vec();
+    let outer = etherparse::PacketBuilder::ethernet2([2; 6], [4; 6])
+        .ipv4([192, 0, 2, 1], [192, 0, 2, 2], 64)
+        .udp(5555, 4789);
+    let mut bytes = Vec::new();
+    let payload = [&[8, 0, 0, 0, 0, 0, 7, 0][..], &inner].concat();
+    outer.write(&mut bytes, &payload[..8 + segment]).unwrap();
+    bytes.extend(&payload[8 + segment..]);
+    if !checksum {
+        put16(&mut bytes, 40, 0);
+    }
+    let mut tunnelled = Packet::from_bytes(&bytes);
+    tunnelled.vnet = packet.vnet;
+    tunnelled.vnet.csum_start += VXLAN as u16;
+    tunnelled
+}
+
+#[test]
+fn segments_of_a_tunnelled_super_packet_are_whole_inside_and_outside() {
+    for (flow, checksum) in Flow::ALL.into_iter().flat_map(|f| [(f, false), (f, true)]) {
+        let data = payload(5000);
+        let packet = flow.super_packet(&data, 1200);
+        assert!(!is_tunnelled(&packet, true));
+        let packet = tunnelled(&packet, checksum);
+        assert!(is_tunnelled(&packet, true));
+        let frames = cut(packet, true);
+        assert_eq!(frames.len(), 5);
+        let mut inner = Vec::new();
+        for frame in &frames {
+            let frame = frame.to_vec();
+            let sliced = SlicedPacket::from_ethernet(&frame).unwrap();
+            let header = sliced.net.unwrap().ipv4_ref().unwrap().header().to_header();
+            assert_eq!(header.header_checksum, header.calc_header_checksum());
+            assert_eq!(usize::from(header.total_len), frame.len() - 14);
+            let Some(TransportSlice::Udp(udp)) = sliced.transport else {
+                panic!("{flow:?}: the outer header is gone");
+            };
+            assert_eq!(usize::from(udp.length()), frame.len() - 34);
+            let right = udp
+                .to_header()
+                .calc_checksum_ipv4(&header, &frame[42..])
+                .unwrap();
+            assert_eq!(udp.checksum(), if checksum { right } else { 0 });
+            inner.extend(checked(&frame[VXLAN..]));
+        }
+        assert_eq!(inner, data, "{flow:?}");
+    }
+}
+
+#[test]
+fn an_offload_header_that_means_no_header_in_the_tunnel_is_refused() {
+    let good = tunnelled(&Flow::Tcp4.super_packet(&payload(5000), 1200), false);
+    for wrong in [0, 34, 83, 85, 84 + 20, 1000, u16::MAX] {
+        let mut packet = good.clone();
+        packet.vnet.csum_start = wrong;
+        let refused = validate(&mut packet, true);
+        assert_eq!(refused, Err(DropReason::BAD_OFFLOAD_HEADER), "{wrong}");
+    }
+}
