@@ -78,6 +78,9 @@ pub(crate) enum Command {
     /// List, declare and delete flows of switches
     #[command(subcommand)]
     Flow(Flow),
+    /// Show, declare and clear pipelines of switches
+    #[command(subcommand)]
+    Pipeline(Pipeline),
     /// Find paths between two nodes
     Path(Path),
     /// Say what becomes of a packet: hop by hop, table, entry, rewrite, and why it is dropped
@@ -233,6 +236,34 @@ pub(crate) struct FlowWrite {
     /// Take over what another owner made
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Pipeline {
+    /// Show a switch's pipeline: tables, fields, actions
+    Show {
+        /// The switch
+        switch: String,
+    },
+    /// Declare a switch's pipeline; the switch leaves the fabric
+    Set {
+        /// The switch
+        switch: String,
+        /// The program as JSON; - for standard input
+        file: String,
+        #[command(flatten)]
+        write: FlowWrite,
+        /// Validate only; nothing is stored
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Go back to the built-in pipeline
+    Clear {
+        /// The switch
+        switch: String,
+        #[command(flatten)]
+        write: FlowWrite,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -11,6 +11,7 @@ pub(crate) mod get;
 pub(crate) mod lab;
 pub(crate) mod link;
 pub(crate) mod path;
+pub(crate) mod pipeline;
 pub(crate) mod status;
 pub(crate) mod test;
 pub(crate) mod trace;

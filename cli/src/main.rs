@@ -107,6 +107,7 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Status => commands::status::run(global).await?,
         Command::Get(args) => commands::get::run(global, args).await?,
         Command::Flow(args) => commands::flow::run(global, args).await?,
+        Command::Pipeline(args) => commands::pipeline::run(global, args).await?,
         Command::Path(args) => commands::path::run(global, args).await?,
         Command::Trace(args) => commands::trace::run(global, args).await?,
         Command::Link(args) => commands::link::run(global, args).await?,

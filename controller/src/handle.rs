@@ -22,10 +22,12 @@ use crate::status::{
 };
 use crate::store::{Revision, StoreError};
 
+mod pipelines;
 mod resources;
 mod shared;
 mod trace;
 
+pub use pipelines::{DeclaredPipeline, DeletePipeline, PipelineView, PutPipeline};
 pub(crate) use resources::not_found;
 pub use resources::{
     ChangeKind, DeleteResource, PutAnswer, PutResource, ResourceChange, ResourceView,
@@ -45,6 +47,14 @@ pub(crate) enum Command {
     Delete(
         DeleteResource,
         oneshot::Sender<Result<DeleteAnswer, HandleError>>,
+    ),
+    PutPipeline(
+        PutPipeline,
+        oneshot::Sender<Result<(PipelineView, WriteOutcome), HandleError>>,
+    ),
+    DeletePipeline(
+        DeletePipeline,
+        oneshot::Sender<Result<Revision, HandleError>>,
     ),
     PutLinkState(PutLinkState, oneshot::Sender<Result<LinkView, HandleError>>),
     Wanted(String, oneshot::Sender<Result<Wanted, HandleError>>),
@@ -261,6 +271,36 @@ impl Handle {
     /// What a switch's pipeline can match and do.
     pub fn pipeline(&self, switch: &str) -> Result<Arc<Schema>, HandleError> {
         self.shared.pipeline(switch)
+    }
+
+    /// The same, with what was declared and how far it has come.
+    pub fn pipeline_view(&self, switch: &str) -> Result<PipelineView, HandleError> {
+        self.shared.pipeline_view(switch)
+    }
+
+    /// Declares a switch's pipeline. Saying the same again changes nothing.
+    pub async fn put_pipeline(
+        &self,
+        request: PutPipeline,
+    ) -> Result<(PipelineView, WriteOutcome), HandleError> {
+        self.call(|reply| Command::PutPipeline(request, reply))
+            .await
+    }
+
+    /// Gives a switch the built-in pipeline back.
+    pub async fn delete_pipeline(&self, request: DeletePipeline) -> Result<Revision, HandleError> {
+        self.call(|reply| Command::DeletePipeline(request, reply))
+            .await
+    }
+
+    /// Waits until a switch runs its pipeline and holds what it shall, or has refused it; false when `deadline` passed
+    /// first.
+    pub async fn wait_pipeline(
+        &self,
+        switch: &str,
+        deadline: Duration,
+    ) -> Result<bool, HandleError> {
+        self.shared.wait_pipeline(switch, deadline).await
     }
 
     /// Where a resource is: one name for each of its kind's parents, which have to exist, then its own.

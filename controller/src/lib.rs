@@ -16,6 +16,7 @@ pub mod names;
 pub mod object;
 pub mod packets;
 pub mod paths;
+pub mod pipeline;
 pub mod problem;
 pub mod quantity;
 pub mod raw;

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// Declared states of links.
 pub(crate) const LINKS: &str = "/links/";
+/// Declared pipelines of switches.
+pub(crate) const PIPELINES: &str = "/pipelines/";
 /// The identity of this store, made when it was new.
 pub(crate) const CLUSTER: &str = "/controller/cluster";
 
@@ -37,6 +39,11 @@ pub(crate) fn encode(document: &impl Serialize) -> bytes::Bytes {
 /// The key of a link's declared state.
 pub(crate) fn link_key(link: &str) -> String {
     format!("{LINKS}{link}")
+}
+
+/// The key of a switch's declared pipeline.
+pub(crate) fn pipeline_key(switch: &str) -> String {
+    format!("{PIPELINES}{switch}")
 }
 
 /// What [`is_name`] wants, for messages.

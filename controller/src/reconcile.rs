@@ -226,6 +226,11 @@ impl Reconciler {
         self.doubtful = true;
     }
 
+    /// Whatever the first comparison would delete has a cause.
+    pub(crate) fn explain_deletes(&mut self) {
+        self.settled = true;
+    }
+
     /// The next updates to send, at most `limit`; empty when nothing is left to do.
     pub(crate) fn next_batch(&mut self, limit: usize) -> Vec<Update> {
         let (Some(observed), true) = (&self.observed, self.fabric_known) else {

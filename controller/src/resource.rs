@@ -273,6 +273,28 @@ pub(crate) struct Resource {
     pub(crate) misfit: Option<String>,
 }
 
+impl Resource {
+    /// The same document with what it becomes; where it does not fit, it is kept as it is and becomes nothing.
+    pub(crate) fn compiled(self, made: Result<Compiled, Vec<FieldError>>) -> Self {
+        let misfit = made.as_ref().err().map(|errors| {
+            let first = errors.first();
+            first.map(ToString::to_string).unwrap_or_default()
+        });
+        let made = made.unwrap_or_else(|_| Compiled {
+            spec: self.spec.clone(),
+            ..Compiled::default()
+        });
+        Self {
+            spec: made.spec,
+            program: Arc::new(made.program),
+            references: made.references,
+            warnings: made.warnings,
+            misfit,
+            ..self
+        }
+    }
+}
+
 /// All resources, by place.
 #[derive(Debug, Default)]
 pub(crate) struct Resources {

@@ -145,6 +145,16 @@ impl SwitchClient {
         }
     }
 
+    /// Asks whether the switch can run a pipeline; nothing changes.
+    pub(crate) async fn verify_pipeline(
+        &mut self,
+        election: ElectionId,
+        config: wire::ForwardingPipelineConfig,
+    ) -> Result<(), Status> {
+        use wire::set_forwarding_pipeline_config_request::Action;
+        self.set_pipeline(election, config, Action::Verify).await
+    }
+
     /// Pushes a pipeline. With `reconcile` the switch keeps its entries, or refuses; without, it starts empty.
     pub(crate) async fn push_pipeline(
         &mut self,
@@ -158,6 +168,15 @@ impl SwitchClient {
         } else {
             Action::VerifyAndCommit
         };
+        self.set_pipeline(election, config, action).await
+    }
+
+    async fn set_pipeline(
+        &mut self,
+        election: ElectionId,
+        config: wire::ForwardingPipelineConfig,
+        action: wire::set_forwarding_pipeline_config_request::Action,
+    ) -> Result<(), Status> {
         let request = wire::SetForwardingPipelineConfigRequest {
             device_id: self.device.0,
             election_id: Some(encode_election(election)),

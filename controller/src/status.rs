@@ -101,6 +101,10 @@ pub struct SwitchStatus {
     pub boot_id: String,
     /// Name of the pipeline that runs.
     pub pipeline: String,
+    /// Its cookie, once this controller has seen to it.
+    pub running: Option<u64>,
+    /// The cookie of the pipeline that the switch refused last, and its words.
+    pub refused: Option<(u64, String)>,
     /// The revision that the switch shall reach.
     pub desired_revision: Revision,
     /// The revision that is being written.

@@ -17,6 +17,7 @@ use tonic::transport::Channel;
 use weft_controller::controller::{self, StartError};
 use weft_controller::handle::Handle;
 use weft_controller::model::Model;
+use weft_controller::pipeline::fingerprint;
 use weft_controller::southbound::{self, PipelineConfig};
 use weft_controller::status::DataplaneAddress;
 use weft_controller::store::{MemoryStore, SqliteStore, Store, StoreError};
@@ -210,13 +211,6 @@ pub fn pipeline() -> Result<PipelineConfig, ControllerError> {
         p4info: program.p4info().clone(),
         cookie: fingerprint(&device_config),
         device_config: device_config.into(),
-    })
-}
-
-/// FNV-1a, 64 bits: tells one pipeline from another.
-fn fingerprint(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
 }
 

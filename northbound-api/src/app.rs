@@ -53,7 +53,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(switches::port))
         .routes(routes!(diff::diff))
         .routes(routes!(diff::sync))
-        .routes(routes!(pipeline::get))
+        .routes(routes!(pipeline::get, pipeline::put, pipeline::delete))
         .routes(routes!(resources::all_flows))
         .routes(routes!(links::list))
         .routes(routes!(links::get, links::patch))

@@ -10,6 +10,7 @@ mod lab;
 mod openapi;
 mod packets;
 mod paths;
+mod pipelines;
 mod reads;
 mod requests;
 mod sockets;

@@ -20,7 +20,7 @@ use crate::list::Item;
 pub(crate) use diff::{DiffCounts, Repair, SwitchDiff};
 pub(crate) use entry::EntryBody;
 pub(crate) use flow::{Diff, Entry, FlowBody, FlowSetBody, Group, Names};
-pub(crate) use pipeline::Pipeline;
+pub(crate) use pipeline::{DeclarePipeline, Pipeline};
 pub(crate) use resource::{Resource, ResourceStatus, document};
 
 /// Nodes and links.

@@ -4,7 +4,7 @@ use hyper::Method;
 use serde_json::Value;
 use weft_lab::client::path_segment;
 
-use crate::args::{Flow, FlowWrite, Format, Global};
+use crate::args::{Flow, Format, Global};
 use crate::failure::Failure;
 use crate::output::{print_json, print_table, say};
 use crate::target;
@@ -30,17 +30,17 @@ pub(crate) async fn run(global: &Global, command: &Flow) -> Result<(), Failure> 
         }
         Flow::Put(put) => {
             let mut path = flow_path(&put.switch, &put.name);
-            path.push_str(&query(&put.write, put.dry_run));
+            path.push_str(&put.write.query(put.dry_run));
             let body = target::body(&put.flow)?;
-            let wait = wait(&put.write);
+            let wait = put.write.wait_header();
             let headers = [("prefer", wait.as_str())];
             let answer = target::call(&client, Method::PUT, &path, &headers, Some(body)).await?;
             show(global, &answer.json());
         }
         Flow::Delete(delete) => {
             let mut path = flow_path(&delete.switch, &delete.name);
-            path.push_str(&query(&delete.write, false));
-            let wait = wait(&delete.write);
+            path.push_str(&delete.write.query(false));
+            let wait = delete.write.wait_header();
             let headers = [("prefer", wait.as_str())];
             target::call(&client, Method::DELETE, &path, &headers, None).await?;
             say(format_args!("deleted {} of {}", delete.name, delete.switch));
@@ -55,25 +55,6 @@ fn flow_path(switch: &str, name: &str) -> String {
         path_segment(switch),
         path_segment(name)
     )
-}
-
-fn wait(write: &FlowWrite) -> String {
-    format!("wait={}", write.wait)
-}
-
-fn query(write: &FlowWrite, dry_run: bool) -> String {
-    let mut flags = Vec::new();
-    if dry_run {
-        flags.push("dryRun=true");
-    }
-    if write.force {
-        flags.push("force=true");
-    }
-    if flags.is_empty() {
-        String::new()
-    } else {
-        format!("?{}", flags.join("&"))
-    }
 }
 
 fn show(global: &Global, flow: &Value) {

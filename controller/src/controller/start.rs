@@ -7,8 +7,6 @@ use std::sync::{Arc, RwLock};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use weft_proto::node::v1::node_client::NodeClient;
-use weft_proto::p4::v1 as wire;
-use weft_proto::schema::Schema;
 use weft_proto::vocab::PortNo;
 
 use super::writer::{Inputs, Writer};
@@ -18,6 +16,7 @@ use crate::handle::{Handle, Shared, State, SwitchEntry};
 use crate::model::{FabricMode, Host, HostKind, Link, Model, Peer, Switch};
 use crate::object;
 use crate::packets::PacketLog;
+use crate::pipeline::{Pipeline, Pipelines};
 use crate::reconcile::{Common, Elections, Mailbox, SwitchTask};
 use crate::resource::Resources;
 use crate::southbound::SwitchClient;
@@ -47,7 +46,7 @@ pub async fn start(config: Config) -> Result<(Handle, JoinHandle<()>), StartErro
         address,
         cancel,
     } = config;
-    let schema = Arc::new(Schema::new(&pipeline.p4info)?);
+    let builtin = Arc::new(Pipeline::new(pipeline)?);
     let elections = Elections::open(Arc::clone(&store)).await?;
     let cluster = cluster(&*store).await?;
     let (commands, command_queue) = mpsc::channel(COMMANDS);
@@ -56,15 +55,7 @@ pub async fn start(config: Config) -> Result<(Handle, JoinHandle<()>), StartErro
     let (ready, ready_view) = watch::channel(false);
     let packets = Arc::new(PacketLog::new());
     let common = Arc::new(Common {
-        schema: Arc::clone(&schema),
-        cookie: pipeline.cookie,
-        pipeline: wire::ForwardingPipelineConfig {
-            p4info: Some(pipeline.p4info),
-            p4_device_config: pipeline.device_config,
-            cookie: Some(wire::forwarding_pipeline_config::Cookie {
-                cookie: pipeline.cookie,
-            }),
-        },
+        builtin: Arc::clone(&builtin),
         cluster,
         elections,
         status_changed: Notify::new(),
@@ -94,7 +85,7 @@ pub async fn start(config: Config) -> Result<(Handle, JoinHandle<()>), StartErro
         let entry = SwitchEntry {
             device: switch.device_id,
             labels: switch.labels.clone(),
-            schema: Arc::clone(&schema),
+            pipelines: Pipelines::new(Arc::clone(&builtin)),
             mailbox: Arc::clone(&mailbox),
             packets: packet_outs,
             status,

@@ -3,6 +3,7 @@
 mod audit;
 mod draft;
 mod links;
+mod pipelines;
 mod resources;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -117,6 +118,15 @@ impl Writer {
         for record in &links.records {
             self.load_link(record);
         }
+        // Before what they can hold.
+        let pipelines = self
+            .store
+            .list(ListQuery::prefix(object::PIPELINES))
+            .await?;
+        revision = revision.max(pipelines.revision);
+        for record in &pipelines.records {
+            self.load_pipeline(record);
+        }
         for kind in Kind::ALL {
             let prefix = format!("/{}/", kind.collection());
             let listing = self.store.list(ListQuery::prefix(prefix)).await?;
@@ -126,7 +136,7 @@ impl Writer {
             }
         }
         self.advance(revision);
-        Fabric::new(&self.model, &BTreeSet::new(), &self.common.schema)?;
+        Fabric::new(&self.model, &BTreeSet::new(), &self.common.builtin.schema)?;
         Ok(())
     }
 
@@ -174,6 +184,12 @@ impl Writer {
             Command::Wanted(switch, reply) => {
                 let _ = reply.send(self.wanted(&switch));
             }
+            Command::PutPipeline(request, reply) => {
+                let _ = reply.send(self.put_pipeline(request).await);
+            }
+            Command::DeletePipeline(request, reply) => {
+                let _ = reply.send(self.delete_pipeline(request).await);
+            }
             Command::PutLinkState(request, reply) => self.put_link_state(request, reply).await,
         }
     }
@@ -181,6 +197,11 @@ impl Writer {
     async fn handle_event(&mut self, event: TaskEvent) {
         match event {
             TaskEvent::IdleTimeout { switch, keys } => self.expire_flows(&switch, &keys).await,
+            TaskEvent::Pipeline {
+                switch,
+                cookie,
+                accepted,
+            } => self.judge_pipeline(&switch, cookie, accepted).await,
         }
     }
 
@@ -289,8 +310,9 @@ impl Writer {
         if self.down.as_ref() == Some(&down) {
             return;
         }
+        let foreign = self.foreign_links();
         let mut graph = Graph::new(&self.model);
-        for link in &down {
+        for link in down.iter().chain(&foreign) {
             graph.set_link(link, false);
         }
         self.shared.write().graph = Arc::new(graph);
@@ -301,13 +323,21 @@ impl Writer {
                 .get(name)
                 .is_some_and(|link| self.is_trunk(link))
         };
-        let trunks: BTreeSet<String> = down.iter().filter(|name| between(name)).cloned().collect();
+        let cut = down.iter().chain(&foreign);
+        let trunks: BTreeSet<String> = cut.filter(|name| between(name)).cloned().collect();
         self.down = Some(down);
         if self.compiled.as_ref() != Some(&trunks) {
             self.compile_fabric(&trunks).await;
             self.compiled = Some(trunks);
         }
         self.update_ready();
+    }
+
+    /// Compiles again although no link has changed: another switch is part of the fabric, or not any more.
+    async fn compile_paths(&mut self) {
+        self.down = None;
+        self.compiled = None;
+        self.compile().await;
     }
 
     fn is_trunk(&self, link: &Link) -> bool {
@@ -317,9 +347,12 @@ impl Writer {
 
     async fn compile_fabric(&self, down: &BTreeSet<String>) {
         let revision = self.shared.revision();
-        match Fabric::new(&self.model, down, &self.common.schema) {
+        match Fabric::new(&self.model, down, &self.common.builtin.schema) {
             Ok(fabric) => {
                 for (name, mailbox) in &self.mailboxes {
+                    if !self.is_fabric(name) {
+                        continue;
+                    }
                     let desired = fabric.switch(name);
                     mailbox.post(revision, |news| news.fabric = desired);
                     // The first switches are written while the others are compiled.

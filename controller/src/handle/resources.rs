@@ -149,6 +149,8 @@ impl Shared {
         };
         let schema = self.pipeline(switch)?;
         match place.table() {
+            // What was declared for another pipeline is still there.
+            Some(_) if self.read().resources.get(place).is_some() => Ok(()),
             Some(table) if schema.table_by_name(table).is_none() => Err(HandleError::NotFound {
                 kind: "table",
                 name: table.to_owned(),
@@ -210,7 +212,10 @@ impl Shared {
         let at = self.entry(switch)?;
         if view.status.phase == Phase::Realized && at.status.borrow().reachable {
             let mut client = SwitchClient::new(self.channel.clone(), at.device);
-            match client.counters(&at.schema, &view.program.entries).await {
+            match client
+                .counters(&at.pipelines.schema(), &view.program.entries)
+                .await
+            {
                 Ok(counters) => view.status.counters = counters,
                 Err(error) => tracing::debug!(switch, error = error.message(), "no counters"),
             }

@@ -16,6 +16,7 @@ use crate::audit::{self, SwitchDiff, Wanted};
 use crate::graph::Graph;
 use crate::model::Model;
 use crate::packets::{PacketIns, PacketLog, PacketOut};
+use crate::pipeline::Pipelines;
 use crate::reconcile::Mailbox;
 use crate::resource::{Kind, Resources};
 use crate::southbound::{SwitchClient, SwitchState};
@@ -54,7 +55,7 @@ pub(crate) struct Shared {
 pub(crate) struct SwitchEntry {
     pub(crate) device: DeviceId,
     pub(crate) labels: BTreeMap<String, String>,
-    pub(crate) schema: Arc<Schema>,
+    pub(crate) pipelines: Pipelines,
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) packets: mpsc::Sender<PacketOut>,
     pub(crate) status: watch::Receiver<Arc<SwitchStatus>>,
@@ -209,7 +210,7 @@ impl Shared {
     }
 
     pub(crate) fn pipeline(&self, switch: &str) -> Result<Arc<Schema>, HandleError> {
-        Ok(Arc::clone(&self.entry(switch)?.schema))
+        Ok(self.entry(switch)?.pipelines.schema())
     }
 
     pub(crate) fn graph(&self) -> Arc<Graph> {
@@ -245,7 +246,8 @@ impl Shared {
     ) -> Result<SwitchDiff, HandleError> {
         let entry = self.entry(switch)?;
         let mut client = SwitchClient::new(self.channel.clone(), entry.device);
-        let read = client.read_all(&entry.schema);
+        let schema = entry.pipelines.schema();
+        let read = client.read_all(&schema);
         let state = match tokio::time::timeout(READ_TIMEOUT, read).await {
             Ok(Ok(state)) => state,
             // Without a pipeline there is nothing to hold.
@@ -255,7 +257,7 @@ impl Shared {
             Ok(Err(status)) => return Err(unavailable(switch, status.message())),
             Err(_) => return Err(unavailable(switch, "the read takes too long")),
         };
-        let diff = audit::compare(&entry.schema, wanted, state.entries, state.groups);
+        let diff = audit::compare(&schema, wanted, state.entries, state.groups);
         Ok(SwitchDiff {
             undecodable: state.undecodable,
             ..diff

@@ -1,5 +1,8 @@
 //! Traces: the packet from the model, the walk from the data plane, the words from here.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use weft_proto::node::v1 as node;
 use weft_proto::node::v1::node_client::NodeClient;
 use weft_proto::schema::Schema;
@@ -30,10 +33,13 @@ impl Shared {
         let walk = timed(client.trace_packet(question))
             .await
             .map_err(|status| unavailable(switch, status.message()))?;
+        let schemas: BTreeMap<&str, Arc<Schema>> = (self.switches.iter())
+            .map(|(name, entry)| (name.as_str(), entry.pipelines.schema()))
+            .collect();
         let state = self.read();
         let names = trace::Names {
             model: &self.model,
-            schema: &|switch| Some::<&Schema>(&self.switches.get(switch)?.schema),
+            schema: &|switch| schemas.get(switch).map(|schema| &**schema),
             declared: &|switch, key| declared(&state, switch, key),
         };
         Ok(trace::answer(&names, &walk, probe.target.as_deref()))

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
 use crate::compile::Desired;
+use crate::pipeline::Pipeline;
 use crate::resource::Program;
 use crate::store::Revision;
 
@@ -16,6 +17,10 @@ pub(crate) struct News {
     pub(crate) fabric: Option<Desired>,
     /// What changed of the resources on the switch; `None` is one that is gone.
     pub(crate) programs: BTreeMap<String, Option<Arc<Program>>>,
+    /// Another pipeline to run. All that the switch shall hold comes with it, and what was posted before is void.
+    pub(crate) pipeline: Option<Arc<Pipeline>>,
+    /// A pipeline that the switch shall be asked about, or none any more.
+    pub(crate) offer: Option<Option<Arc<Pipeline>>>,
     /// With this news the switch is desired to be at this revision.
     pub(crate) revision: Revision,
     /// Counts the posts.

@@ -20,7 +20,6 @@ use weft_proto::codec;
 use weft_proto::node::v1 as node;
 use weft_proto::node::v1::node_client::NodeClient;
 use weft_proto::p4::v1 as wire;
-use weft_proto::schema::Schema;
 use weft_proto::vocab::{ElectionId, EntryKey};
 
 use super::election::Elections;
@@ -28,6 +27,7 @@ use super::session::{Message, Role, Session};
 use super::{Mailbox, Reconciler};
 use crate::compile::Update;
 use crate::packets::{PacketLog, PacketOut};
+use crate::pipeline::Pipeline;
 use crate::southbound::{RunningPipeline, SwitchClient, code_name, timed};
 use crate::status::{Condition, ConditionType, SwitchStatus, TableUse};
 use crate::store::{Revision, StoreError};
@@ -47,9 +47,8 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// What all switches have in common.
 #[derive(Debug)]
 pub(crate) struct Common {
-    pub(crate) schema: Arc<Schema>,
-    pub(crate) pipeline: wire::ForwardingPipelineConfig,
-    pub(crate) cookie: u64,
+    /// The pipeline of the fabric.
+    pub(crate) builtin: Arc<Pipeline>,
     pub(crate) cluster: String,
     pub(crate) elections: Elections,
     /// Tells the controller to look at the statuses again.
@@ -65,6 +64,12 @@ pub(crate) struct Common {
 pub(crate) enum TaskEvent {
     /// These entries were not hit for their idle timeout.
     IdleTimeout { switch: String, keys: Vec<EntryKey> },
+    /// The switch can run the pipeline with this cookie, or refuses it.
+    Pipeline {
+        switch: String,
+        cookie: u64,
+        accepted: bool,
+    },
 }
 
 /// One switch's driver.
@@ -80,6 +85,10 @@ pub(crate) struct SwitchTask {
     published: watch::Sender<Arc<SwitchStatus>>,
     status: SwitchStatus,
     core: Reconciler,
+    /// What the switch shall run.
+    pipeline: Arc<Pipeline>,
+    /// What it shall be asked about.
+    offer: Option<Arc<Pipeline>>,
     /// Revision and generation of the news that the core has.
     revision: Revision,
     generation: u64,
@@ -115,6 +124,8 @@ impl SwitchTask {
     ) -> Self {
         Self {
             name: name.to_owned(),
+            pipeline: Arc::clone(&common.builtin),
+            offer: None,
             common,
             client,
             node,
@@ -221,7 +232,16 @@ impl SwitchTask {
         }
         let prepared = self.prepare_pipeline(election).await;
         self.pipeline_error = prepared.as_ref().err().map(ToString::to_string);
-        let cleared = prepared?;
+        let cleared = match prepared {
+            Ok(cleared) => cleared,
+            Err(SessionError::Rpc(status)) if is_refusal(&status) && !self.is_builtin() => {
+                self.refused(self.pipeline.cookie, &status).await;
+                // The controller goes back to another.
+                return self.wait_for_pipeline(session).await;
+            }
+            Err(error) => return Err(error),
+        };
+        self.status.running = Some(self.pipeline.cookie);
         self.status.connected = true;
         self.status.totals.connects += 1;
         // Nothing can be compared before there is something to compare with.
@@ -232,7 +252,9 @@ impl SwitchTask {
                     Role::Primary => {}
                     other => return Ok(other),
                 },
-                () = self.mailbox.changed() => self.take_news()?,
+                () = self.mailbox.changed() => if self.take_news()? {
+                    return Ok(Role::Primary);
+                },
             }
         }
         if cleared {
@@ -248,10 +270,16 @@ impl SwitchTask {
             let batch = self.core.next_batch(BATCH);
             if !batch.is_empty() {
                 self.write(election, batch).await?;
-                self.take_news()?;
+                if self.take_news()? {
+                    return Ok(Role::Primary);
+                }
                 continue;
             }
             self.settle();
+            if let Some(offer) = self.offer.clone() {
+                self.verify(election, &offer).await?;
+                self.offer = None;
+            }
             let retry = self.core.retry_delay();
             tokio::select! {
                 biased;
@@ -266,7 +294,59 @@ impl SwitchTask {
                 () = self.mailbox.changed() => {}
                 () = sleep(retry) => self.core.handle_retry(),
             }
-            self.take_news()?;
+            if self.take_news()? {
+                return Ok(Role::Primary);
+            }
+        }
+    }
+
+    fn is_builtin(&self) -> bool {
+        Arc::ptr_eq(&self.pipeline, &self.common.builtin)
+    }
+
+    /// Asks the switch whether it can run a pipeline, and tells the controller.
+    async fn verify(&mut self, election: ElectionId, offer: &Pipeline) -> Result<(), SessionError> {
+        let config = offer.config.clone();
+        match self.client.verify_pipeline(election, config).await {
+            Ok(()) => self.tell_pipeline(offer.cookie, true).await,
+            Err(status) if is_refusal(&status) => self.refused(offer.cookie, &status).await,
+            Err(status) => return Err(status.into()),
+        }
+        Ok(())
+    }
+
+    /// Shows why the switch does not take a pipeline, and tells the controller that it does not.
+    async fn refused(&mut self, cookie: u64, status: &Status) {
+        tracing::warn!(detail = status.message(), "pipeline refused");
+        let detail = format!("{}: {}", code_name(status.code()), status.message());
+        self.status.refused = Some((cookie, detail));
+        self.publish(None);
+        self.tell_pipeline(cookie, false).await;
+    }
+
+    async fn tell_pipeline(&self, cookie: u64, accepted: bool) {
+        let event = TaskEvent::Pipeline {
+            switch: self.name.clone(),
+            cookie,
+            accepted,
+        };
+        // The controller takes events until it ends; then nobody needs them.
+        let _ = self.common.events.send(event).await;
+    }
+
+    /// Waits until there is another pipeline to run; returns the role then.
+    async fn wait_for_pipeline(&mut self, session: &mut Session) -> Result<Role, SessionError> {
+        loop {
+            tokio::select! {
+                biased;
+                role = next_role(session) => match role? {
+                    Role::Primary => {}
+                    other => return Ok(other),
+                },
+                () = self.mailbox.changed() => if self.take_news()? {
+                    return Ok(Role::Primary);
+                },
+            }
         }
     }
 
@@ -305,15 +385,15 @@ impl SwitchTask {
     /// Makes the switch run our pipeline. True when that left it empty.
     async fn prepare_pipeline(&mut self, election: ElectionId) -> Result<bool, SessionError> {
         let running = self.client.running_pipeline().await?;
-        self.status.pipeline.clone_from(&self.common.schema.name);
-        if running == RunningPipeline::Cookie(self.common.cookie) {
+        self.status.pipeline.clone_from(&self.pipeline.schema.name);
+        if running == RunningPipeline::Cookie(self.pipeline.cookie) {
             return Ok(false);
         }
         if running != RunningPipeline::None {
             // Another program behind the same tables keeps its entries; other tables can't.
             let kept = self
                 .client
-                .push_pipeline(election, self.common.pipeline.clone(), true)
+                .push_pipeline(election, self.pipeline.config.clone(), true)
                 .await;
             match kept {
                 Ok(()) => return Ok(false),
@@ -323,13 +403,13 @@ impl SwitchTask {
             }
         }
         self.client
-            .push_pipeline(election, self.common.pipeline.clone(), false)
+            .push_pipeline(election, self.pipeline.config.clone(), false)
             .await?;
         Ok(true)
     }
 
     async fn read(&mut self) -> Result<(), SessionError> {
-        let state = tokio::time::timeout(READ_TIMEOUT, self.client.read_all(&self.common.schema))
+        let state = tokio::time::timeout(READ_TIMEOUT, self.client.read_all(&self.pipeline.schema))
             .await
             .map_err(|_| Status::deadline_exceeded("read takes too long"))??;
         if state.undecodable > 0 {
@@ -365,19 +445,19 @@ impl SwitchTask {
         self.status.totals.batches += 1;
         let answer = match self
             .client
-            .write(&self.common.schema, election, &batch, self.atomic)
+            .write(&self.pipeline.schema, election, &batch, self.atomic)
             .await
         {
             Err(status) if self.atomic && status.code() == Code::Unimplemented => {
                 self.atomic = false;
                 self.client
-                    .write(&self.common.schema, election, &batch, false)
+                    .write(&self.pipeline.schema, election, &batch, false)
                     .await
             }
             // One bad update undid the others: this time each stands for itself.
             Ok(answer) if self.atomic && !answer.complete => {
                 self.client
-                    .write(&self.common.schema, election, &batch, false)
+                    .write(&self.pipeline.schema, election, &batch, false)
                     .await
             }
             other => other,
@@ -405,9 +485,22 @@ impl SwitchTask {
         self.publish(None);
     }
 
-    /// Takes what the controller posted, and compiles.
-    fn take_news(&mut self) -> Result<(), SessionError> {
+    /// Takes what the controller posted; true when the switch shall run another pipeline, for which all was posted anew.
+    fn take_news(&mut self) -> Result<bool, SessionError> {
         let news = self.mailbox.take();
+        if let Some(offer) = news.offer {
+            self.offer = offer;
+            self.status.refused = None;
+        }
+        let swaps = news.pipeline.is_some();
+        if let Some(pipeline) = news.pipeline {
+            self.pipeline = pipeline;
+            self.core = Reconciler::new(&self.name);
+            if self.generation > 0 {
+                // Whoever gave the switch another pipeline explains what goes with it.
+                self.core.explain_deletes();
+            }
+        }
         self.core.set_programs(news.programs);
         if let Some(fabric) = news.fabric {
             self.core.set_fabric(fabric);
@@ -423,12 +516,12 @@ impl SwitchTask {
         if news.restart {
             Err(SessionError::Restart)
         } else {
-            Ok(())
+            Ok(swaps)
         }
     }
 
     fn take_packet(&self, packet: wire::PacketIn) {
-        let fields = self.common.schema.packet_in();
+        let fields = self.pipeline.schema.packet_in();
         match codec::decode_packet_metadata(fields, &packet.metadata) {
             Ok(metadata) => {
                 let log = &self.common.packets;
@@ -443,7 +536,7 @@ impl SwitchTask {
         if packet.sent.is_closed() {
             return Ok(());
         }
-        let fields = self.common.schema.packet_out();
+        let fields = self.pipeline.schema.packet_out();
         let message = wire::PacketOut {
             payload: packet.payload,
             metadata: codec::encode_packet_metadata(fields, &packet.metadata),
@@ -456,7 +549,7 @@ impl SwitchTask {
     async fn report_idle(&mut self, entries: &[wire::TableEntry]) {
         let keys = entries
             .iter()
-            .filter_map(|entry| codec::decode_entry(&self.common.schema, entry).ok())
+            .filter_map(|entry| codec::decode_entry(&self.pipeline.schema, entry).ok())
             .map(|entry| entry.key)
             .collect();
         let event = TaskEvent::IdleTimeout {
@@ -468,7 +561,7 @@ impl SwitchTask {
     }
 
     fn publish(&mut self, error: Option<String>) {
-        let schema = &self.common.schema;
+        let schema = &self.pipeline.schema;
         let status = &mut self.status;
         status.desired_entries = self.core.desired_count();
         status.foreign_entries = self.core.foreign_count();
@@ -539,6 +632,15 @@ impl SwitchTask {
         self.published.send_replace(Arc::new(status.clone()));
         self.common.status_changed.notify_one();
     }
+}
+
+/// Whether a switch says that it cannot run a pipeline, and not that something is in the way.
+fn is_refusal(status: &Status) -> bool {
+    use Code::{InvalidArgument, OutOfRange, ResourceExhausted, Unimplemented};
+    matches!(
+        status.code(),
+        InvalidArgument | Unimplemented | OutOfRange | ResourceExhausted
+    )
 }
 
 /// Reads the stream until the role changes.

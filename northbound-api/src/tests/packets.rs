@@ -19,7 +19,7 @@ fn frame(mark: u8) -> Vec<u8> {
 }
 
 /// The next frame at a port. The controller runs on this thread, so nothing here may block.
-async fn receive(port: &MemoryPort) -> Option<Vec<u8>> {
+pub(super) async fn receive(port: &MemoryPort) -> Option<Vec<u8>> {
     let frame = async {
         loop {
             match port.receive(Duration::ZERO) {

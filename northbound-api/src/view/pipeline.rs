@@ -4,11 +4,15 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 use weft_controller::flow::text::{Form, Format};
+use weft_controller::handle::PipelineView;
+use weft_controller::status::Phase;
 use weft_proto::bytes::max_value;
 use weft_proto::schema::{
     ActionSchema, FieldSchema, MetadataSchema, ParamSchema, Schema, TableSchema, annotations,
 };
 use weft_proto::vocab::MatchKind;
+
+use super::Condition;
 
 /// What a switch's pipeline can match and do.
 #[derive(Debug, Serialize, ToSchema)]
@@ -26,6 +30,40 @@ pub(crate) struct Pipeline {
     packet_in: Vec<Value_>,
     /// What a packet-out carries.
     packet_out: Vec<Value_>,
+    /// A user declared a pipeline for this switch. The tables are those that are in force: of the declared one, once the
+    /// switch has accepted it.
+    declared: bool,
+    /// Who declared it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<String>,
+    /// What was declared.
+    #[serde(flatten)]
+    body: Option<DeclarePipeline>,
+    /// How far it has come.
+    status: PipelineStatus,
+}
+
+/// A pipeline to declare.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DeclarePipeline {
+    /// The P4Info message (`p4.config.v1.P4Info`) in base64.
+    p4info: String,
+    /// What the switch executes, in its own format: an object, or bytes in base64.
+    #[schema(value_type = Object)]
+    device_config: Value,
+}
+
+/// How far a switch's pipeline has come.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct PipelineStatus {
+    /// `accepted`: stored, the switch was not asked yet; `programmed`: on its way; `realized`: the switch runs it, and
+    /// holds what it shall; `rejected`: the switch refuses it, and goes on as it was.
+    #[schema(value_type = String)]
+    phase: Phase,
+    /// Facts that matter for it.
+    conditions: Vec<Condition>,
 }
 
 /// A table.
@@ -105,8 +143,9 @@ struct Value_ {
     format: &'static str,
 }
 
-impl From<&Schema> for Pipeline {
-    fn from(schema: &Schema) -> Self {
+impl From<&PipelineView> for Pipeline {
+    fn from(view: &PipelineView) -> Self {
+        let schema = &*view.schema;
         let metadata = |fields: &[MetadataSchema]| fields.iter().map(Value_::from).collect();
         Self {
             name: schema.name.clone(),
@@ -118,6 +157,21 @@ impl From<&Schema> for Pipeline {
             actions: schema.actions().map(Action::from).collect(),
             packet_in: metadata(schema.packet_in()),
             packet_out: metadata(schema.packet_out()),
+            declared: view.declared.is_some(),
+            owner: view.declared.as_ref().map(|known| known.owner.clone()),
+            body: view.declared.as_ref().map(|known| DeclarePipeline {
+                p4info: known.spec.p4info.clone(),
+                device_config: known.spec.device_config.clone(),
+            }),
+            status: PipelineStatus {
+                phase: view.phase,
+                conditions: view
+                    .conditions
+                    .iter()
+                    .cloned()
+                    .map(Condition::from)
+                    .collect(),
+            },
         }
     }
 }

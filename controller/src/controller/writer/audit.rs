@@ -7,7 +7,7 @@ use weft_proto::vocab::EntryKey;
 
 use super::Writer;
 use crate::audit::Wanted;
-use crate::compile::Fabric;
+use crate::compile::{Desired, Fabric};
 use crate::handle::HandleError;
 use crate::reconcile::{Reconciler, program_metadata};
 use crate::resource::Place;
@@ -23,13 +23,16 @@ impl Writer {
             let detail = "it is not known yet which of its links are up";
             return Err(unavailable(detail.to_owned()));
         };
-        let fabric = Fabric::new(&self.model, down, &self.common.schema)
-            .map_err(|error| unavailable(error.to_string()))?
-            .switch(switch)
-            .ok_or_else(|| HandleError::NotFound {
-                kind: "switch",
-                name: switch.to_owned(),
-            })?;
+        let fabric = match self.is_fabric(switch) {
+            true => Fabric::new(&self.model, down, &self.common.builtin.schema)
+                .map_err(|error| unavailable(error.to_string()))?
+                .switch(switch)
+                .ok_or_else(|| HandleError::NotFound {
+                    kind: "switch",
+                    name: switch.to_owned(),
+                })?,
+            false => Desired::default(),
+        };
         let mut core = Reconciler::new(switch);
         core.set_fabric(fabric);
         let mut places = BTreeMap::new();
@@ -48,9 +51,12 @@ impl Writer {
 
     /// Refuses a place that the fabric has.
     pub(super) fn check_fabric(&self, switch: &str, key: &EntryKey) -> Result<(), HandleError> {
+        if !self.is_fabric(switch) {
+            return Ok(());
+        }
         let none = BTreeSet::new();
         let down = self.compiled.as_ref().unwrap_or(&none);
-        let fabric = Fabric::new(&self.model, down, &self.common.schema).ok();
+        let fabric = Fabric::new(&self.model, down, &self.common.builtin.schema).ok();
         let wanted = fabric.and_then(|fabric| fabric.switch(switch));
         if wanted.is_some_and(|wanted| wanted.entries.contains_key(key)) {
             return Err(HandleError::Conflict {
@@ -63,7 +69,10 @@ impl Writer {
 
     /// Refuses tables whose entries nobody can change.
     pub(super) fn check_table(&self, place: &Place) -> Result<(), HandleError> {
-        let schema = &self.common.schema;
+        let Some(switch) = place.switch() else {
+            return Ok(());
+        };
+        let schema = self.shared.pipeline(switch)?;
         let table = place.table().and_then(|table| schema.table_by_name(table));
         match table.filter(|table| table.is_const) {
             None => Ok(()),

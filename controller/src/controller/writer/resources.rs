@@ -211,10 +211,14 @@ impl Writer {
         is_member: bool,
     ) -> Result<Compiled, Vec<FieldError>> {
         let none = BTreeMap::new();
-        let ports = match place.switch() {
-            None => &none,
+        let builtin = || Arc::clone(&self.common.builtin.schema);
+        let (ports, schema) = match place.switch() {
+            None => (&none, builtin()),
             Some(switch) => match self.ports.get(switch) {
-                Some(ports) => ports,
+                Some(ports) => (
+                    ports,
+                    self.shared.pipeline(switch).unwrap_or_else(|_| builtin()),
+                ),
                 None => {
                     let detail = format!("there is no switch {switch}");
                     let error = FieldError::new("/switch", Code::NoSuchSwitch, detail);
@@ -223,7 +227,7 @@ impl Writer {
             },
         };
         let scope = Scope {
-            schema: &self.common.schema,
+            schema: &schema,
             ports,
             is_member,
         };
@@ -335,25 +339,46 @@ impl Writer {
         }
         // What was stored under another pipeline stays readable and deletable, whether or not it fits this one.
         let compiled = self.compile_one(&place, document.spec.clone(), document.set.is_some());
-        let misfit = compiled.as_ref().err().map(|errors| {
-            let first = errors.first();
-            first.map(ToString::to_string).unwrap_or_default()
-        });
-        let compiled = compiled.unwrap_or_else(|_| Compiled {
-            spec: document.spec,
-            ..Compiled::default()
-        });
         let resource = Resource {
             revision: record.modified,
             owner: document.owner,
             set: document.set,
-            spec: compiled.spec,
-            program: Arc::new(compiled.program),
-            references: compiled.references,
-            warnings: compiled.warnings,
-            misfit,
+            spec: document.spec,
+            program: Arc::default(),
+            references: BTreeSet::new(),
+            warnings: Vec::new(),
+            misfit: None,
         };
+        let resource = resource.compiled(compiled);
         self.install(vec![(place, Some(resource))], record.modified);
+    }
+
+    /// Compiles everything on a switch again, for its pipeline is another; returns what the switch shall hold of it.
+    pub(super) fn compile_switch(
+        &mut self,
+        switch: &str,
+    ) -> BTreeMap<String, Option<Arc<Program>>> {
+        let on_switch: Vec<(Place, Arc<Resource>)> = {
+            let state = self.shared.read();
+            let found = state.resources.on_switch(switch);
+            found.map(|(p, r)| (p.clone(), Arc::clone(r))).collect()
+        };
+        let mut programs = BTreeMap::new();
+        let mut keys = BTreeMap::new();
+        for (place, resource) in on_switch {
+            let spec = resource.spec.clone();
+            let made = self.compile_one(&place, spec, resource.set.is_some());
+            let resource = Resource::clone(&resource).compiled(made);
+            for entry in &resource.program.entries {
+                keys.insert(entry.key.clone(), place.clone());
+            }
+            let program = Arc::clone(&resource.program);
+            programs.insert(place.local().to_owned(), Some(program));
+            self.idle.remove(&place);
+            self.shared.write().resources.insert(place, resource);
+        }
+        self.keys.insert(switch.to_owned(), keys);
+        programs
     }
 
     /// Takes in stored resources, or their end, and tells their switches: each hears of all that is its own at once.
