@@ -1,7 +1,7 @@
 //! What the end-to-end tests share: running the `weft` binary and labs that are taken down whatever happens.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -118,6 +118,22 @@ impl Lab {
                 .into_iter()
                 .chain(program),
         )
+    }
+
+    /// Starts a program in a host; its standard output is piped.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such program as `weft`.
+    pub fn spawn<const N: usize>(&self, host: &str, program: [&str; N]) -> Child {
+        Command::new(weft_binary())
+            .args(["exec", "--lab", self.name.as_str(), host, "--"])
+            .args(program)
+            .current_dir(root())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the weft binary runs")
     }
 
     /// `weft status -o json`.

@@ -40,7 +40,7 @@ fn inside(packet: &Packet, start: usize) -> Option<Layers> {
     };
     let v4 = (20..=60).step_by(4).filter_map(|header| {
         let at = start.checked_sub(header)?;
-        let is_ip = usize::from(*bytes.get(at)?) == 0x40 | header / 4;
+        let is_ip = usize::from(*bytes.get(at)?) == 0x40 | (header / 4);
         ipv4(bytes, at).filter(|layers| is_ip && fits(layers).is_some())
     });
     let v6 = (40..=40 + MAX_EXTENSION_BYTES)
