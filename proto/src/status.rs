@@ -55,8 +55,18 @@ impl From<UpdateError> for Status {
 
 /// The status of a call of which at least one update failed.
 pub fn batch_error(results: &[Result<(), UpdateError>]) -> Status {
+    error_of("updates", results)
+}
+
+/// The status of a read of which at least one request failed; what the others asked for has been answered before it
+/// (P4Runtime §13.3).
+pub fn read_error(results: &[Result<(), UpdateError>]) -> Status {
+    error_of("requests", results)
+}
+
+fn error_of(what: &str, results: &[Result<(), UpdateError>]) -> Status {
     let failed = results.iter().filter(|result| result.is_err()).count();
-    let message = format!("{failed} of {} updates failed", results.len());
+    let message = format!("{failed} of {} {what} failed", results.len());
     let details = results.iter().map(|result| {
         let error = match result {
             Ok(()) => p4::v1::Error::default(),
@@ -79,7 +89,7 @@ pub fn batch_error(results: &[Result<(), UpdateError>]) -> Status {
     Status::with_details(Code::Unknown, message, status.encode_to_vec().into())
 }
 
-/// The reverse of [`batch_error`]; `None` for the status of a call that failed as a whole.
+/// The reverse of [`batch_error`] and [`read_error`]; `None` for the status of a call that failed as a whole.
 pub fn parse_batch_error(status: &Status) -> Option<Vec<p4::v1::Error>> {
     if status.code() != Code::Unknown || status.details().is_empty() {
         return None;

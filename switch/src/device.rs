@@ -247,17 +247,18 @@ impl Device {
     /// Lets only the primary of a role pass.
     ///
     /// # Errors
-    /// `PERMISSION_DENIED` for everybody else.
+    /// `NOT_FOUND` for a role that nobody has had, `PERMISSION_DENIED` for everybody else.
     pub(crate) fn check_primary(
         &self,
         role: &str,
         election: Option<&wire::Uint128>,
     ) -> Result<(), Status> {
-        match self
-            .sessions()
-            .arbitration
-            .may_write(role, election_id(election))
-        {
+        let sessions = self.sessions();
+        let arbitration = &sessions.arbitration;
+        if !arbitration.knows(role) {
+            return Err(Status::not_found("no controller has had this role"));
+        }
+        match arbitration.may_write(role, election_id(election)) {
             true => Ok(()),
             false => Err(Status::permission_denied(
                 "only the primary controller may do this",
@@ -316,11 +317,11 @@ impl PacketInSink for Sink {
     }
 }
 
-/// An election id from the wire; 0 is none, as when it is left out.
+/// An election id from the wire. 0 is one, the smallest; only what is left out is none (P4Runtime §16.2.1).
 pub(crate) fn election_id(wire: Option<&wire::Uint128>) -> Option<ElectionId> {
     let wire = wire?;
     let id = u128::from(wire.high) << 64 | u128::from(wire.low);
-    (id != 0).then_some(ElectionId(id))
+    Some(ElectionId(id))
 }
 
 #[expect(
@@ -359,10 +360,10 @@ mod tests {
     }
 
     #[test]
-    fn election_id_zero_is_none() {
+    fn an_election_id_that_is_left_out_is_none_and_zero_is_one() {
         let wire = |high, low| wire::Uint128 { high, low };
         assert_eq!(election_id(None), None);
-        assert_eq!(election_id(Some(&wire(0, 0))), None);
+        assert_eq!(election_id(Some(&wire(0, 0))), Some(ElectionId(0)));
         let id = election_id(Some(&wire(2, 3)));
         assert_eq!(id, Some(ElectionId((2 << 64) + 3)));
         assert_eq!(uint128(id.unwrap()), wire(2, 3));

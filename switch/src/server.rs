@@ -133,9 +133,12 @@ impl P4Runtime for Target {
         &self,
         request: Request<wire::ReadRequest>,
     ) -> Result<Response<Self::ReadStream>, Status> {
-        let responses = read::read(&self.shared, request.get_ref())?;
-        let responses = futures_util::stream::iter(responses.into_iter().map(Ok));
-        Ok(Response::new(Box::pin(responses)))
+        let answer = read::read(&self.shared, request.get_ref())?;
+        let end = answer.error.map(Err);
+        let responses = answer.responses.into_iter().map(Ok).chain(end);
+        Ok(Response::new(Box::pin(futures_util::stream::iter(
+            responses,
+        ))))
     }
 
     async fn set_forwarding_pipeline_config(

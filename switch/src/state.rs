@@ -23,7 +23,7 @@ use weft_proto::vocab::{
 
 use crate::drops::{DropNames, DropReason};
 use crate::program::Program;
-use crate::table::{Index, Installed};
+use crate::table::{Index, Installed, Stats};
 
 pub use self::array::MeterView;
 use self::array::{CounterCells, MeterCells};
@@ -71,6 +71,7 @@ pub struct EntryView<'a> {
     pub last_hit_ns: u64,
     /// The program gives it, and it cannot be changed.
     pub is_const: bool,
+    stats: &'a Arc<Stats>,
 }
 
 /// Number of entries, and an order-independent sum over them.

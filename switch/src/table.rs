@@ -263,6 +263,13 @@ impl Stats {
         }
     }
 
+    /// Takes over what another entry's are.
+    pub(crate) fn continue_from(&self, other: &Self) {
+        self.counter.set(other.counter.value());
+        let hit = other.last_hit_ns.load(Ordering::Relaxed);
+        self.last_hit_ns.store(hit, Ordering::Relaxed);
+    }
+
     /// Notes when the entry was used.
     pub(crate) fn touch(&self, now_ns: u64) {
         self.last_hit_ns.store(now_ns, Ordering::Relaxed);

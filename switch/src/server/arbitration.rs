@@ -16,6 +16,8 @@ use std::collections::BTreeMap;
 use tonic::{Code, Status};
 use weft_proto::vocab::ElectionId;
 
+/// Most roles of one switch: each is remembered for as long as the switch is there.
+const MAX_ROLES: usize = 64;
 /// Most streams that one switch serves.
 const MAX_STREAMS: usize = 256;
 
@@ -61,6 +63,9 @@ impl Arbitration {
         election: Option<ElectionId>,
     ) -> Result<Vec<Notice>, Status> {
         let count: usize = self.roles.values().map(|role| role.streams.len()).sum();
+        if self.roles.len() >= MAX_ROLES && !self.roles.contains_key(role) {
+            return Err(Status::resource_exhausted("too many roles for this device"));
+        }
         let role = self.roles.entry(role.to_owned()).or_default();
         if count >= MAX_STREAMS && !role.streams.contains_key(&stream) {
             return Err(Status::resource_exhausted(
@@ -103,6 +108,11 @@ impl Arbitration {
         }
         role.primary = None;
         role.notices()
+    }
+
+    /// Whether there is such a role: the default one, or one that a stream has had.
+    pub(crate) fn knows(&self, role: &str) -> bool {
+        role.is_empty() || self.roles.contains_key(role)
     }
 
     /// Whether a request with this role and election id comes from the primary.

@@ -1,5 +1,8 @@
 //! Pipeline configuration (P4Runtime §7, §14, §15). The device configuration is the pipeline as JSON.
 
+mod compare;
+mod reconcile;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
@@ -11,6 +14,7 @@ use weft_proto::p4::v1::set_forwarding_pipeline_config_request::Action;
 use weft_proto::vocab::DeviceId;
 
 use super::idle;
+use crate::datapath::Nanos;
 use crate::device::{Device, Forwarding, Loaded};
 use crate::host::Shared;
 use crate::ir::Pipeline;
@@ -56,13 +60,17 @@ pub(super) async fn set(
             let saved = forwarding
                 .saved
                 .take()
-                .ok_or_else(|| Status::failed_precondition("there is no saved config to commit"))?;
+                .ok_or_else(|| Status::not_found("there is no saved config to commit"))?;
             forwarding.committed = Some(saved);
         }
         Action::ReconcileAndCommit => {
             let next = verify(shared, config).await?;
             forwarding = Forwarding {
-                committed: Some(reconcile(forwarding.committed.as_ref(), next)?),
+                committed: Some(reconcile(
+                    forwarding.committed.as_ref(),
+                    next,
+                    shared.now(),
+                )?),
                 saved: None,
             };
         }
@@ -111,10 +119,10 @@ async fn verify(
         .as_ref()
         .ok_or_else(|| Status::invalid_argument("the config has no P4Info"))?;
     let program = shared.programs.get(&config.p4_device_config).await?;
-    if program.p4info() != p4info {
-        return Err(Status::invalid_argument(
-            "the P4Info is not that of the pipeline in p4_device_config",
-        ));
+    if let Some(difference) = compare::difference(program.p4info(), p4info) {
+        return Err(Status::invalid_argument(format!(
+            "the P4Info is not that of the pipeline in p4_device_config: {difference}"
+        )));
     }
     Ok(Loaded {
         config: Arc::new(config),
@@ -157,60 +165,19 @@ fn compile(source: &[u8]) -> Result<Program, Status> {
     })
 }
 
-/// Takes over what the committed pipeline holds; possible between pipelines with equal P4Info.
-fn reconcile(current: Option<&Loaded>, mut next: Loaded) -> Result<Loaded, Status> {
+/// Takes over what the committed pipeline holds.
+fn reconcile(current: Option<&Loaded>, mut next: Loaded, now: Nanos) -> Result<Loaded, Status> {
     let Some(current) = current else {
         return Ok(next);
     };
-    let (old, new) = (current.state.program(), next.state.program());
-    if old.p4info() != new.p4info() {
-        return Err(Status::invalid_argument(
-            "state is kept only between pipelines with equal P4Info",
-        ));
-    }
-    if old.pipeline() == new.pipeline() {
+    if current.state.program().pipeline() == next.state.program().pipeline() {
         next.state = current.state.clone();
         return Ok(next);
     }
-    copy(&current.state, &mut next.state)
-        .map_err(|error| Status::invalid_argument(format!("state cannot be kept: {error}")))?;
+    next.state.set_time(now);
+    reconcile::keep(&current.state, &mut next.state)
+        .map_err(|problem| Status::invalid_argument(format!("state cannot be kept: {problem}")))?;
     Ok(next)
-}
-
-fn copy(from: &State, to: &mut State) -> Result<(), crate::state::WriteError> {
-    for group in from.groups() {
-        to.insert_group(group)?;
-    }
-    for session in from.sessions() {
-        to.insert_session(session)?;
-    }
-    let program = Arc::clone(from.program());
-    for profile in program.schema().profiles() {
-        for member in from.members(profile.id) {
-            to.insert_member(member)?;
-        }
-        for group in from.profile_groups(profile.id) {
-            to.insert_profile_group(group)?;
-        }
-    }
-    for table in program.schema().tables() {
-        for view in from.entries(table.id) {
-            if !table.is_const && to.entry(&view.entry.key).is_none() {
-                to.insert(view.entry)?;
-            }
-            let counter = to.entry(&view.entry.key).and_then(|view| view.counter);
-            if let (Some(old), Some(new)) = (view.counter, counter) {
-                new.set(old.value());
-            }
-        }
-        let changed = from
-            .default_entry(table.id)
-            .filter(|_| table.const_default.is_none());
-        if let Some(view) = changed {
-            to.modify(view.entry)?;
-        }
-    }
-    Ok(())
 }
 
 /// Executes a GetForwardingPipelineConfig; without a pipeline the config is unset.

@@ -2,13 +2,14 @@
 
 use tonic::{Code, Status};
 use weft_proto::codec::{
-    EntryError, EntryFilter, Query, counter_data, decode_query, encode_counter_cell, encode_entry,
+    EntryFilter, Query, counter_data, decode_query, encode_counter_cell, encode_entry,
     encode_group, encode_member, encode_meter, encode_profile_group, encode_session,
 };
 use weft_proto::p4::v1 as wire;
 use weft_proto::p4::v1::entity::Entity;
 use weft_proto::p4::v1::packet_replication_engine_entry::Type as Replication;
 use weft_proto::schema::{Schema, TableSchema};
+use weft_proto::status::{UpdateError, read_error};
 use weft_proto::vocab::{CloneSession, DeviceId, MemberId, ProfileGroupId, ProfileId};
 
 use crate::datapath::Nanos;
@@ -18,30 +19,25 @@ use crate::state::{EntryView, State};
 /// Entities of one response, so that it stays below the 4 MiB that clients accept by default.
 const CHUNK: usize = 1024;
 
-/// What a read is answered.
-pub(super) fn read(
-    shared: &Shared,
-    request: &wire::ReadRequest,
-) -> Result<Vec<wire::ReadResponse>, Status> {
+/// What a read is answered, and how it ends: requests that are none do not keep the others from their answer (§13.3).
+/// A role is no filter, since every role has all of the pipeline.
+pub(super) fn read(shared: &Shared, request: &wire::ReadRequest) -> Result<Answer, Status> {
     let device = shared.device(DeviceId(request.device_id))?;
     let state = device.loaded()?.state;
-    let schema = state.program().schema();
-    let refused = |error: EntryError| Status::new(error.code(), error.to_string());
-    let queries = request
-        .entities
-        .iter()
-        .map(|entity| decode_query(schema, entity))
-        .collect::<Result<Vec<Query>, EntryError>>()
-        .map_err(refused)?;
     let reader = Reader {
         state: &state,
-        schema,
+        schema: state.program().schema(),
         now: shared.now(),
     };
     let mut entities = Vec::new();
-    for query in &queries {
-        reader.answer(query, &mut entities)?;
-    }
+    let results: Vec<Result<(), UpdateError>> = request
+        .entities
+        .iter()
+        .map(|entity| {
+            let query = decode_query(reader.schema, entity)?;
+            reader.answer(&query, &mut entities)
+        })
+        .collect();
     let mut responses = Vec::with_capacity(entities.len().div_ceil(CHUNK));
     let mut rest = entities.into_iter().peekable();
     while rest.peek().is_some() {
@@ -49,7 +45,17 @@ pub(super) fn read(
             entities: rest.by_ref().take(CHUNK).collect(),
         });
     }
-    Ok(responses)
+    let failed = results.iter().any(Result::is_err);
+    Ok(Answer {
+        responses,
+        error: failed.then(|| read_error(&results)),
+    })
+}
+
+/// What is sent, and the error with which it ends.
+pub(super) struct Answer {
+    pub(super) responses: Vec<wire::ReadResponse>,
+    pub(super) error: Option<Status>,
 }
 
 /// As what an entry is returned.
@@ -66,7 +72,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn answer(&self, query: &Query, out: &mut Vec<wire::Entity>) -> Result<(), Status> {
+    fn answer(&self, query: &Query, out: &mut Vec<wire::Entity>) -> Result<(), UpdateError> {
         match query {
             Query::Entries(filter) => {
                 self.select(filter, Shape::Entry, out);
@@ -77,7 +83,13 @@ impl Reader<'_> {
                     counters: true,
                     ..filter.clone()
                 };
+                let before = out.len();
                 self.select(&counters, Shape::Counter, out);
+                // A read of one counter wants an entry (§9.3.1).
+                if out.len() == before && (filter.key().is_some() || filter.default_entry) {
+                    let problem = "there is no such entry";
+                    return Err(UpdateError::new(Code::NotFound, problem));
+                }
             }
             Query::Groups(None) => {
                 out.extend(
@@ -89,15 +101,15 @@ impl Reader<'_> {
             Query::Sessions(None) => out.extend(self.state.sessions().map(session)),
             Query::Sessions(Some(id)) => {
                 let found = self.state.session(*id);
-                let missing = || Status::not_found(format!("clone session {id} does not exist"));
+                let missing = || missing(format!("clone session {id}"));
                 out.push(session(found.ok_or_else(missing)?));
             }
             Query::Members { profile, id } => self.members(*profile, *id, out)?,
             Query::ProfileGroups { profile, id } => self.profile_groups(*profile, *id, out)?,
             Query::Groups(Some(id)) => {
-                let group = self.state.group(*id).ok_or_else(|| {
-                    Status::not_found(format!("multicast group {id} does not exist"))
-                })?;
+                let group = self.state.group(*id);
+                let missing = || missing(format!("multicast group {id}"));
+                let group = group.ok_or_else(missing)?;
                 out.push(replication(encode_group(group)));
             }
             Query::Meters { cells, counters } => {
@@ -128,13 +140,13 @@ impl Reader<'_> {
         profile: Option<ProfileId>,
         id: Option<MemberId>,
         out: &mut Vec<wire::Entity>,
-    ) -> Result<(), Status> {
+    ) -> Result<(), UpdateError> {
         let entity = |member| wire::Entity {
             entity: Some(Entity::ActionProfileMember(encode_member(member))),
         };
         if let (Some(profile), Some(id)) = (profile, id) {
             let found = self.state.member(profile, id);
-            let missing = || Status::not_found(format!("member {id} does not exist"));
+            let missing = || missing(format!("member {id}"));
             out.push(entity(found.ok_or_else(missing)?));
             return Ok(());
         }
@@ -149,13 +161,13 @@ impl Reader<'_> {
         profile: Option<ProfileId>,
         id: Option<ProfileGroupId>,
         out: &mut Vec<wire::Entity>,
-    ) -> Result<(), Status> {
+    ) -> Result<(), UpdateError> {
         let entity = |group| wire::Entity {
             entity: Some(Entity::ActionProfileGroup(encode_profile_group(group))),
         };
         if let (Some(profile), Some(id)) = (profile, id) {
             let found = self.state.profile_group(profile, id);
-            let missing = || Status::not_found(format!("group {id} does not exist"));
+            let missing = || missing(format!("group {id}"));
             out.push(entity(found.ok_or_else(missing)?));
             return Ok(());
         }
@@ -172,10 +184,10 @@ impl Reader<'_> {
     }
 
     /// A table that is named must have counters; in a read of all tables those without are left out.
-    fn check_counters(&self, filter: &EntryFilter) -> Result<(), Status> {
+    fn check_counters(&self, filter: &EntryFilter) -> Result<(), UpdateError> {
         let table = filter.table.and_then(|table| self.schema.table(table));
         match table {
-            Some(table) if !table.counters => Err(Status::new(
+            Some(table) if !table.counters => Err(UpdateError::new(
                 Code::InvalidArgument,
                 format!("table `{}` has no direct counter", table.name),
             )),
@@ -219,6 +231,7 @@ impl Reader<'_> {
         view: EntryView<'_>,
     ) -> wire::TableEntry {
         let mut entry = encode_entry(self.schema, view.entry);
+        entry.is_const = view.is_const;
         if filter.counters && table.counters {
             entry.counter_data = view.counter.map(|counter| counter_data(counter.value()));
         }
@@ -252,6 +265,10 @@ impl Shape {
             }),
         }
     }
+}
+
+fn missing(what: String) -> UpdateError {
+    UpdateError::new(Code::NotFound, format!("{what} does not exist"))
 }
 
 fn entity(entity: Entity) -> wire::Entity {

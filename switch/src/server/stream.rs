@@ -141,7 +141,8 @@ impl Session {
     async fn bid(&mut self, bid: &wire::MasterArbitrationUpdate) -> Result<(), Status> {
         let role = bid.role.as_ref();
         if role.is_some_and(|role| role.config.is_some()) {
-            return Err(Status::unimplemented("role.config is not supported"));
+            // No scheme was agreed upon, so none matches (§5.2).
+            return Err(Status::invalid_argument("role.config is not supported"));
         }
         let role = role.map_or("", |role| role.name.as_str());
         let device = DeviceId(bid.device_id);

@@ -215,9 +215,9 @@ fn check_watched(ports: &BTreeSet<PortNo>, entity: &Entity) -> Result<(), Update
 /// Modifies an entry; one that comes without an action keeps its own (§9.1.2).
 fn modify(state: &mut State, entry: &mut TableEntry) -> Result<(), UpdateError> {
     if entry.action.is_none() && !entry.is_default {
-        let held = state.entry(&entry.key).ok_or_else(no_entry)?.entry;
-        let table = state.program().schema().table(entry.key.table);
-        if table.is_some_and(|table| table.is_const) {
+        let view = state.entry(&entry.key).ok_or_else(no_entry)?;
+        let held = view.entry;
+        if view.is_const {
             // Only the counter of a constant entry can be set, and that comes later.
             return Ok(());
         }

@@ -25,6 +25,33 @@ impl State {
     ///
     /// [`WriteError`]; nothing is changed then.
     pub fn insert(&mut self, entry: &TableEntry) -> Result<(), WriteError> {
+        self.insert_with(entry, Arc::new(Stats::new(self.now_ns)))
+    }
+
+    /// Adds an entry that another state holds, with what has been counted for it.
+    pub(crate) fn insert_kept(
+        &mut self,
+        entry: &TableEntry,
+        view: &EntryView<'_>,
+    ) -> Result<(), WriteError> {
+        self.insert_with(entry, view.stats.clone())
+    }
+
+    /// What has been counted for an entry of another state goes on where it is an entry here.
+    pub(crate) fn keep_counts(&self, key: &EntryKey, view: &EntryView<'_>) {
+        if let Some(kept) = self.entry(key) {
+            kept.stats.continue_from(view.stats);
+        }
+    }
+
+    /// The same for a default entry.
+    pub(crate) fn keep_default_counts(&self, table: TableId, view: &EntryView<'_>) {
+        if let Some(kept) = self.default_entry(table) {
+            kept.stats.continue_from(view.stats);
+        }
+    }
+
+    fn insert_with(&mut self, entry: &TableEntry, stats: Arc<Stats>) -> Result<(), WriteError> {
         let index = check::entry(&self.program, entry)?;
         if entry.is_default {
             return Err(WriteError::Invalid {
@@ -54,7 +81,7 @@ impl State {
             act,
             is_const: false,
             since_ns: self.now_ns,
-            stats: Arc::new(Stats::new(self.now_ns)),
+            stats,
         };
         self.wrote_timeout(entry);
         let table = Arc::make_mut(&mut self.tables[index]);
@@ -248,6 +275,7 @@ impl State {
             counter: table.counters.then_some(&found.stats.counter),
             last_hit_ns: found.stats.last_hit_ns.load(Ordering::Relaxed),
             is_const: found.is_const,
+            stats: &found.stats,
         }
     }
 

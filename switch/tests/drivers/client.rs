@@ -121,10 +121,19 @@ impl Lab {
 
     /// Becomes primary of a switch with election id 1 and pushes the test pipeline.
     pub(crate) async fn own(&self, device: u64) -> Stream {
+        self.own_with(device, pipeline::config(7)).await
+    }
+
+    /// The same with another pipeline.
+    pub(crate) async fn own_with(
+        &self,
+        device: u64,
+        config: wire::ForwardingPipelineConfig,
+    ) -> Stream {
         let mut stream = self.stream().await;
         stream.bid(device, 1);
         assert_eq!(stream.arbitration().await, (tonic::Code::Ok, 1));
-        self.set_config(device, Action::VerifyAndCommit, Some(pipeline::config(7)))
+        self.set_config(device, Action::VerifyAndCommit, Some(config))
             .await
             .unwrap();
         stream
@@ -280,11 +289,17 @@ impl Stream {
 
     /// The next arbitration notice: status and election id.
     pub(crate) async fn arbitration(&mut self) -> (tonic::Code, u64) {
+        let update = self.notice().await;
+        (
+            tonic::Code::from(update.status.unwrap().code),
+            update.election_id.map_or(0, |id| id.low),
+        )
+    }
+
+    /// The next message, which is an arbitration notice.
+    pub(crate) async fn notice(&mut self) -> wire::MasterArbitrationUpdate {
         match self.next().await.unwrap() {
-            Some(Told::Arbitration(update)) => (
-                tonic::Code::from(update.status.unwrap().code),
-                update.election_id.map_or(0, |id| id.low),
-            ),
+            Some(Told::Arbitration(update)) => update,
             other => panic!("expected an arbitration notice, not {other:?}"),
         }
     }

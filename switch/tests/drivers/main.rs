@@ -1,13 +1,9 @@
 //! The switch's drivers from outside: a gRPC client on one side, ports on the other.
 
 #[cfg(test)]
-mod arbitration;
-#[cfg(test)]
 mod checklist;
 #[cfg(test)]
 mod client;
-#[cfg(test)]
-mod config;
 #[cfg(test)]
 mod forwarding;
 #[cfg(test)]

@@ -5,7 +5,8 @@ use weft_proto::schema::Schema;
 use weft_switch::ir::Pipeline;
 use weft_switch::program::Program;
 
-/// `forward` decides by the port of entry; then `deny` may drop by EtherType. A packet-out names its port.
+/// `forward` decides by the port of entry; then `deny` may drop by EtherType. A packet-out names its port. Each port of
+/// entry has a counter and a meter. The other tables have keys and actions of every kind, and no packet sees them.
 const SOURCE: &str = r#"{
   "name": "wire",
   "version": "1",
@@ -14,7 +15,7 @@ const SOURCE: &str = r#"{
       { "name": "dst", "bits": 48 }, { "name": "src", "bits": 48 }, { "name": "type", "bits": 16 } ] }
   ],
   "instances": [{ "name": "ethernet", "header": "ethernet_t" }],
-  "metadata": [{ "name": "egress", "bits": 32 }],
+  "metadata": [{ "name": "egress", "bits": 32 }, { "name": "color", "bits": 2 }],
   "parser": { "start": "start", "states": [
     { "name": "start", "extract": [{ "instance": "ethernet" }], "default": "accept" } ] },
   "actions": [
@@ -31,13 +32,32 @@ const SOURCE: &str = r#"{
       "actions": [{ "name": "send" }, { "name": "replicate" }, { "name": "punt" }, { "name": "refuse" }],
       "defaultAction": { "action": "refuse" }, "size": 8, "counters": true, "idleTimeout": true },
     { "name": "deny", "keys": [{ "name": "type", "value": { "field": "ethernet.type" }, "kind": "ternary" }],
-      "actions": [{ "name": "refuse" }, { "name": "pass" }], "size": 8 }
+      "actions": [{ "name": "refuse" }, { "name": "pass" }], "size": 8 },
+    { "name": "routes", "keys": [{ "name": "dst", "value": { "field": "ethernet.dst" }, "kind": "lpm" }],
+      "actions": [{ "name": "send" }], "size": 16 },
+    { "name": "kinds", "keys": [
+        { "name": "type", "value": { "field": "ethernet.type" }, "kind": "range" },
+        { "name": "src", "value": { "field": "ethernet.src" }, "kind": "optional" } ],
+      "actions": [{ "name": "refuse" }, { "name": "pass" }], "size": 16 },
+    { "name": "scoped", "keys": [{ "name": "type", "value": { "field": "ethernet.type" }, "kind": "exact" }],
+      "actions": [{ "name": "pass", "scope": "tableOnly" }, { "name": "refuse", "scope": "defaultOnly" }], "size": 4,
+      "defaultAction": { "action": "refuse" }, "constDefault": true },
+    { "name": "keyless", "keys": [], "actions": [{ "name": "pass" }, { "name": "send" }],
+      "defaultAction": { "action": "pass" }, "size": 0 }
   ],
+  "meters": [{ "name": "rates", "size": 8, "unit": "packets" }],
+  "counters": [{ "name": "seen", "size": 8 }],
   "ingress": { "start": "origin", "nodes": [
     { "name": "origin", "kind": { "if": {
       "cond": { "binary": ["eq", { "field": "std.in_port" }, { "const": { "value": "0xfffffffd", "bits": 32 } }] },
-      "then": "out", "otherwise": "forward" } } },
+      "then": "out", "otherwise": "police" } } },
     { "name": "out", "kind": { "run": { "ops": [{ "output": { "field": "meta.egress" } }], "next": null } } },
+    { "name": "police", "kind": { "run": { "ops": [
+      { "count": { "counter": "seen", "index": { "field": "std.in_port" } } },
+      { "meter": { "meter": "rates", "index": { "field": "std.in_port" }, "dst": "meta.color" } },
+      { "if": { "cond": { "binary": ["eq", { "field": "meta.color" }, { "const": { "value": "0x2", "bits": 2 } }] },
+        "then": [{ "drop": "red" }, "exit"] } }
+    ], "next": "forward" } } },
     { "name": "forward", "kind": { "table": { "table": "forward", "next": "deny" } } },
     { "name": "deny", "kind": { "table": { "table": "deny" } } }
   ] },
@@ -55,6 +75,25 @@ pub(crate) fn config(cookie: u64) -> wire::ForwardingPipelineConfig {
 /// The pipeline.
 pub(crate) fn pipeline() -> Pipeline {
     serde_json::from_str(SOURCE).unwrap()
+}
+
+/// The pipeline with a table of which one entry is constant.
+pub(crate) fn with_constants() -> Pipeline {
+    let mut pipeline = pipeline();
+    let table = serde_json::json!({
+        "name": "fixed",
+        "keys": [{ "name": "type", "value": { "field": "ethernet.type" }, "kind": "ternary" }],
+        "actions": [{ "name": "refuse" }, { "name": "pass" }],
+        "constEntries": [{
+            "matches": { "type": { "value": "0x806", "mask": "0xffff" } },
+            "priority": 7,
+            "call": { "action": "pass" },
+        }],
+        "size": 4,
+        "counters": true,
+    });
+    pipeline.tables.push(serde_json::from_value(table).unwrap());
+    pipeline
 }
 
 /// Any pipeline as a controller pushes it.
