@@ -26,7 +26,7 @@ pub(super) fn keep(from: &State, to: &mut State) -> Result<(), String> {
     }
     let names = Names {
         old: from.program().clone(),
-        new: to.program().clone(),
+        next: to.program().clone(),
     };
     keep_profiles(&names, from, to)?;
     for table in names.old().tables() {
@@ -45,7 +45,7 @@ pub(super) fn keep(from: &State, to: &mut State) -> Result<(), String> {
 /// Members and groups of action profiles.
 fn keep_profiles(names: &Names, from: &State, to: &mut State) -> Result<(), String> {
     for old in names.old().profiles() {
-        let new = names.new().profiles().find(|new| new.name == old.name);
+        let new = names.next().profiles().find(|new| new.name == old.name);
         let new = || {
             new.map(|new| new.id)
                 .ok_or_else(|| format!("action profile {} is no more", old.name))
@@ -120,7 +120,7 @@ fn initial(table: &TableSchema) -> Option<TableAction> {
 
 fn keep_meters(names: &Names, from: &State, to: &mut State) -> Result<(), String> {
     for old in names.old().meters() {
-        let new = names.new().meters().find(|meter| meter.name == old.name);
+        let new = names.next().meters().find(|meter| meter.name == old.name);
         for view in from.meter(old.id, None) {
             let Some(config) = view.cell.config else {
                 continue;
@@ -140,7 +140,7 @@ fn keep_meters(names: &Names, from: &State, to: &mut State) -> Result<(), String
 /// Counters that have no place any more are nobody's entries, and are forgotten.
 fn keep_counters(names: &Names, from: &State, to: &State) {
     for old in names.old().counters() {
-        let Some(new) = names.new().counters().find(|new| new.name == old.name) else {
+        let Some(new) = names.next().counters().find(|new| new.name == old.name) else {
             continue;
         };
         for (index, value) in from.counter(old.id, None) {
@@ -153,7 +153,7 @@ fn keep_counters(names: &Names, from: &State, to: &State) {
 /// Both pipelines' names.
 struct Names {
     old: std::sync::Arc<crate::program::Program>,
-    new: std::sync::Arc<crate::program::Program>,
+    next: std::sync::Arc<crate::program::Program>,
 }
 
 impl Names {
@@ -161,12 +161,12 @@ impl Names {
         self.old.schema()
     }
 
-    fn new(&self) -> &Schema {
-        self.new.schema()
+    fn next(&self) -> &Schema {
+        self.next.schema()
     }
 
     fn table(&self, old: &TableSchema) -> Result<&TableSchema, String> {
-        let found = self.new().tables().find(|new| new.name == old.name);
+        let found = self.next().tables().find(|new| new.name == old.name);
         found.ok_or_else(|| "the pipeline has no such table".to_owned())
     }
 
@@ -186,7 +186,7 @@ impl Names {
             let profile = table.profile.and_then(|id| schema.profile(id));
             profile.map(|profile| profile.name.clone())
         };
-        if profile(self.old(), old) != profile(self.new(), new) {
+        if profile(self.old(), old) != profile(self.next(), new) {
             return Err("its entries choose actions by another action profile".into());
         }
         if new.needs_priority() != old.needs_priority() {
@@ -238,7 +238,7 @@ impl Names {
     fn call(&self, call: &ActionCall) -> Result<ActionCall, String> {
         let old = self.old().action(call.action);
         let old = old.ok_or_else(|| "its action is unknown".to_owned())?;
-        let new = self.new().actions().find(|new| new.name == old.name);
+        let new = self.next().actions().find(|new| new.name == old.name);
         let new = new.ok_or_else(|| format!("the pipeline has no action {}", old.name))?;
         if new.params.len() != old.params.len() {
             return Err(format!("action {} has other parameters", old.name));

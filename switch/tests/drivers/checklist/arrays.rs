@@ -167,7 +167,7 @@ async fn all_cells_of_a_meter_are_one_request() {
     assert_eq!(configs, expected);
     assert!(all.iter().all(|meter| meter.counter_data.is_none()));
     assert_eq!(meters(&lab, wire::MeterEntry::default()).await, all);
-    assert_eq!(meters(&lab, meter(Some(5), None)).await, [all[5].clone()]);
+    assert_eq!(meters(&lab, meter(Some(5), None)).await, [all[5]]);
     lab.write_wire(1, modify(None, None)).await.unwrap();
     let all = meters(&lab, meter(None, None)).await;
     assert!(all.iter().all(|meter| meter.config.is_none()));
@@ -207,7 +207,7 @@ async fn packets_are_coloured_and_counted_by_colour() {
             count(counters.red),
         ]
     };
-    let read = meters(&lab, asked.clone()).await;
+    let read = meters(&lab, asked).await;
     assert_eq!(packets(&read[0]), [2, 1, 2]);
     let counted = wire::MeterEntry {
         counter_data: read[0].counter_data,
@@ -217,7 +217,7 @@ async fn packets_are_coloured_and_counted_by_colour() {
     assert_eq!(refused, [Code::InvalidArgument]);
     let clear = wire::MeterEntry {
         config: Some(CONFIG),
-        ..asked.clone()
+        ..asked
     };
     let done = outcome(&lab, vec![change(Modify, Wire::MeterEntry(clear))]).await;
     assert_eq!(done, [Code::Ok]);

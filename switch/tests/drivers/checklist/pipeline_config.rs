@@ -290,7 +290,7 @@ async fn reconcile_keeps_what_means_the_same() {
     let updates = vec![
         entry_update(Insert, sending.clone()),
         entry_update(Modify, default),
-        change(Modify, Entity::MeterEntry(meter.clone())),
+        change(Modify, Entity::MeterEntry(meter)),
         lab.wire(&group(4, &[1, 2])),
         lab.wire(&insert(deny(0x86dd, 3, "refuse"))),
     ];
@@ -326,7 +326,7 @@ async fn reconcile_keeps_what_means_the_same() {
     let asked = wire::Entity {
         entity: Some(Entity::MeterEntry(wire::MeterEntry {
             config: None,
-            ..meter.clone()
+            ..meter
         })),
     };
     let read = lab.read_wire(1, vec![asked]).await.1.unwrap();
@@ -350,10 +350,10 @@ async fn reconcile_names_what_cannot_be_kept() {
     let renamed = change(&|next| {
         next.tables[0].name = "onward".into();
         for node in &mut next.ingress.nodes {
-            if let weft_switch::ir::NodeKind::Table { table, .. } = &mut node.kind {
-                if table == "forward" {
-                    *table = "onward".into();
-                }
+            if let weft_switch::ir::NodeKind::Table { table, .. } = &mut node.kind
+                && table == "forward"
+            {
+                *table = "onward".into();
             }
         }
     });

@@ -305,7 +305,10 @@ async fn a_default_entry_is_modified_and_reset() {
     let _primary = lab.own(1).await;
     let initial = default_of("forward", Some(("refuse", &[])));
     let filter = || default_of("forward", None);
-    assert_eq!(read_entries(&lab, filter()).await, [initial.clone()]);
+    assert_eq!(
+        read_entries(&lab, filter()).await,
+        std::slice::from_ref(&initial)
+    );
     let mut written = default_of("forward", Some(("send", &[&[1]])));
     written.metadata = b"mine".to_vec().into();
     let matched = wire::TableEntry {
