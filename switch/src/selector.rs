@@ -2,7 +2,8 @@
 //!
 //! A group fills a table of slots by Maglev's method (Eisenbud et al., NSDI 2016): every member has its own
 //! permutation of the slots, and members take turns, as often as their weights say, to claim the next free slot of
-//! theirs. A flow's hash chooses a slot. So a change of the group moves few flows, and the loss of a member, seen at
+//! theirs. A flow's hash chooses a slot. So a change of the group that leaves the number of slots as it is moves few
+//! flows, and the loss of a member, seen at
 //! its watched port, moves that member's flows only: their hash is drawn again until it meets a live member.
 
 #![expect(clippy::cast_possible_truncation, reason = "hashes are cut on purpose")]
@@ -18,6 +19,8 @@ use crate::table::Bound;
 const SLOTS: [usize; 4] = [251, 1021, 4093, 65_521];
 /// Slots for each unit of weight, which bounds the error of shares to about 1 %.
 const SLOTS_PER_WEIGHT: u64 = 100;
+/// Members for whom a group may keep slots before they are there, which bounds what an empty one costs.
+const MAX_ROOM: u32 = 40;
 /// Draws before the first live member in order is taken.
 const DRAWS: u64 = 8;
 
@@ -55,8 +58,14 @@ pub(crate) enum Does {
 impl Group {
     /// Fills the slots; there are at most 65 535 members.
     pub(crate) fn new(mode: SelectorMode, members: Vec<Member>) -> Self {
+        Self::with_room(mode, 0, members)
+    }
+
+    /// The same for a group that may come to have `room` members: it has slots enough from the start, since other
+    /// slots would move all flows.
+    pub(crate) fn with_room(mode: SelectorMode, room: u32, members: Vec<Member>) -> Self {
         let slots = match mode {
-            SelectorMode::Hash => fill(&members),
+            SelectorMode::Hash => fill(&members, room.min(MAX_ROOM)),
             SelectorMode::FirstLive => Box::default(),
         };
         Self {
@@ -107,13 +116,14 @@ impl Member {
     }
 }
 
-fn fill(members: &[Member]) -> Box<[u16]> {
+fn fill(members: &[Member], room: u32) -> Box<[u16]> {
     match members {
         [] => return Box::default(),
         [_] => return Box::new([0]),
         _ => {}
     }
     let weights: u64 = members.iter().map(|member| u64::from(member.weight)).sum();
+    let weights = weights.max(room.into());
     let needed = usize::try_from(weights.saturating_mul(SLOTS_PER_WEIGHT)).unwrap_or(usize::MAX);
     let count = SLOTS.into_iter().find(|&count| count >= needed);
     let count = count.unwrap_or(SLOTS[SLOTS.len() - 1]);

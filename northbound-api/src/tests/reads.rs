@@ -140,6 +140,15 @@ async fn the_pipeline_is_described_from_its_p4info() {
     for table in tables {
         assert_eq!(table["schema"]["type"], "object", "{}", table["name"]);
     }
+    let paths = tables.iter().find(|table| table["name"] == "node_paths");
+    assert_eq!(paths.unwrap()["actionProfile"], "paths");
+    let profiles = pipeline["actionProfiles"].as_array().unwrap();
+    let mode = |name: &str| {
+        let found = profiles.iter().find(|profile| profile["name"] == name);
+        found.map_or(json!(null), |profile| profile["mode"].clone())
+    };
+    assert_eq!(mode("paths"), "hash");
+    assert_eq!(mode("failover_buckets"), "firstLive");
 }
 
 #[tokio::test]

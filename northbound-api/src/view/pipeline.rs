@@ -8,7 +8,8 @@ use weft_controller::handle::PipelineView;
 use weft_controller::status::Phase;
 use weft_proto::bytes::max_value;
 use weft_proto::schema::{
-    ActionSchema, FieldSchema, MetadataSchema, ParamSchema, Schema, TableSchema, annotations,
+    ActionSchema, FieldSchema, MetadataSchema, ParamSchema, ProfileSchema, Schema, SelectorSize,
+    TableSchema, annotations,
 };
 use weft_proto::vocab::MatchKind;
 
@@ -26,6 +27,8 @@ pub(crate) struct Pipeline {
     tables: Vec<Table>,
     /// Its actions.
     actions: Vec<Action>,
+    /// Through what entries of some tables have their actions: kept once, or in groups of which one is chosen.
+    action_profiles: Vec<ActionProfile>,
     /// What a packet-in carries.
     packet_in: Vec<Value_>,
     /// What a packet-out carries.
@@ -90,9 +93,39 @@ struct Table {
     fields: Vec<Field>,
     /// What its entries may do.
     actions: Vec<String>,
+    /// The action profile through which they do it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action_profile: Option<String>,
     /// JSON Schema of an entry.
     #[schema(value_type = Object)]
     schema: Value,
+}
+
+/// An action profile, or a selector.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ActionProfile {
+    /// Its name.
+    name: String,
+    /// Its P4Runtime id.
+    id: u32,
+    /// The tables that use it.
+    tables: Vec<String>,
+    /// How one of several actions is chosen: `hash`, or `firstLive`; left out where there are no groups, or where the
+    /// pipeline does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<String>,
+    /// The fields that keep a flow on one action.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hash: Vec<String>,
+    /// Entries may have an `actionSet`.
+    sets: bool,
+    /// Most actions over all sets and groups, or the sum of their weights; 0 for no limit.
+    size: u64,
+    /// The same for one set.
+    max_group_size: u32,
+    /// What the sizes count: `members` or `weights`.
+    size_counts: &'static str,
 }
 
 /// A key field.
@@ -155,6 +188,9 @@ impl From<&PipelineView> for Pipeline {
                 .map(|table| Table::new(schema, table))
                 .collect(),
             actions: schema.actions().map(Action::from).collect(),
+            action_profiles: (schema.profiles())
+                .map(|profile| ActionProfile::new(schema, profile))
+                .collect(),
             packet_in: metadata(schema.packet_in()),
             packet_out: metadata(schema.packet_out()),
             declared: view.declared.is_some(),
@@ -193,7 +229,35 @@ impl Table {
             flows: annotations::has(&table.annotations, "weft_flows"),
             fields: table.fields.iter().map(Field::from).collect(),
             actions: actions.iter().map(|action| action.name.clone()).collect(),
+            action_profile: (table.profile)
+                .and_then(|id| schema.profile(id))
+                .map(|profile| profile.name.clone()),
             schema: entry_schema(table, &actions),
+        }
+    }
+}
+
+impl ActionProfile {
+    fn new(schema: &Schema, profile: &ProfileSchema) -> Self {
+        let tables = profile.tables.iter().filter_map(|id| schema.table(*id));
+        let argument = |name| annotations::get(&profile.annotations, name).next();
+        Self {
+            name: profile.name.clone(),
+            id: profile.id.0,
+            tables: tables.map(|table| table.name.clone()).collect(),
+            mode: argument("weft_select").map(str::to_owned),
+            hash: (argument("weft_hash").into_iter())
+                .flat_map(annotations::split)
+                .map(str::to_owned)
+                .collect(),
+            sets: profile.with_selector,
+            size: profile.size,
+            max_group_size: profile.max_group_size,
+            size_counts: match profile.selector_size {
+                SelectorSize::SumOfMembers { .. } => "members",
+                SelectorSize::SumOfWeights if profile.with_selector => "weights",
+                SelectorSize::SumOfWeights => "members",
+            },
         }
     }
 }

@@ -1,3 +1,5 @@
+mod replicas;
+
 use etherparse::{SlicedPacket, TransportSlice};
 use proptest::prelude::*;
 use weft_proto::vocab::{CounterValue, FieldMatch, TableAction, WeightedAction};

@@ -132,7 +132,7 @@ impl Profile {
             })
         });
         let members: Result<Vec<Member>, WriteError> = members.collect();
-        Ok(Group::new(def.mode, members?))
+        Ok(Group::with_room(def.mode, group.max_size, members?))
     }
 
     /// Whether a group fits its own limit and, in place of what takes `given`, the profile's.
