@@ -355,9 +355,6 @@ impl Datapath {
                 out.push(Emit::PacketIn { metadata, packet });
             }
             Ok(None) => {
-                if decided.excess > 0 {
-                    packet.truncate(packet.len().saturating_sub(decided.excess));
-                }
                 if decided.listed {
                     cx.sent
                         .push(Counted::of(&packet, self.uncounted(&cx.frame)));
@@ -428,6 +425,9 @@ impl Datapath {
             return Err(DropReason::MTU);
         }
         deparse(program, frame, packet, emitted)?;
+        if decided.excess > 0 {
+            packet.truncate(packet.len().saturating_sub(decided.excess));
+        }
         Ok(cut)
     }
 

@@ -3,13 +3,16 @@
 
 mod arbitration;
 mod arrays;
+mod bed;
 mod bytestrings;
 mod counters;
 mod errors;
 mod idle;
 mod packet_io;
 mod pipeline_config;
+mod profiles;
 mod read;
+mod replication;
 mod table_entries;
 mod write;
 

@@ -146,6 +146,14 @@ fn a_clone_is_cut_to_its_session_s_length_and_no_shorter() {
 }
 
 #[test]
+fn a_clone_for_the_controller_is_cut_as_well() {
+    let mut bench = mirror(session(5, &[(PortNo::CPU.0, 0)], 30));
+    let frame = tcp4(HOST_MAC, &[9; 1000]);
+    let sent = bench.sent(1, packet(&frame));
+    assert_eq!(sent[0], (PortNo::CPU.0, frame[..30].to_vec()));
+}
+
+#[test]
 fn headers_that_egress_adds_come_on_top_of_a_cut_clone() {
     let mut bench = mirror(session(5, &[(3, 7)], 64));
     let out = [
