@@ -433,6 +433,12 @@ pub(crate) struct Trace {
     /// Another destination MAC address than the next hop's
     #[arg(long, value_name = "MAC")]
     pub(crate) eth_dst: Option<String>,
+    /// Follow the next real packet instead; what is not said of it may be anything
+    #[arg(long, conflicts_with_all = ["ttl", "dscp", "length", "eth_dst"])]
+    pub(crate) live: bool,
+    /// How long to wait for it; default: 5s
+    #[arg(long, value_name = "DURATION", requires = "live")]
+    pub(crate) within: Option<String>,
 }
 
 #[derive(Debug, Args)]

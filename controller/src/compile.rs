@@ -12,7 +12,7 @@ mod spf;
 mod state;
 
 pub use diff::{Change, Plan, Subject, Update, apply, diff};
-pub use explain::explain;
+pub use explain::{Part, Purpose, explain};
 pub use fabric::{FABRIC_GROUPS_END, Fabric, FabricError, GATEWAY_MAC, node_label};
 pub use fabric_names::MissingName;
 pub use owner::{Owner, OwnerTag};

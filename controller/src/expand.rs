@@ -15,11 +15,22 @@ use std::collections::BTreeMap;
 
 use crate::model::{FabricMode, Host, HostKind, Model, Peer, PortKind, Switch};
 use crate::names;
+use crate::origin::Origin;
 use crate::problem::{Code, FieldError, pointer_to};
 use crate::spec::{Document, FabricSpec, NodeKind, PortKindSpec};
 
 use self::nodes::NodeDecl;
 use self::wire::Wiring;
+
+/// Most nodes of a lab, and most links.
+const MAX_NODES: usize = 10_000;
+const MAX_LINKS: usize = 20_000;
+
+/// Most tests of a file.
+const MAX_TESTS: usize = 1_000;
+
+/// So many mistakes are enough: more cost time, and nobody reads them.
+const ENOUGH: usize = 20;
 
 /// Expands a document.
 ///
@@ -129,12 +140,16 @@ fn build(model: &mut Model, nodes: &[NodeDecl], wiring: Wiring) {
         links,
         mut ports,
         mut interfaces,
+        origins,
     } = wiring;
     model.links = links;
+    model.origins.links = origins;
     let mut device_id = 0;
     for node in nodes {
         let labels: BTreeMap<String, String> = node.spec.labels.clone();
         let name = node.name.clone();
+        let origin = Origin::from(node.pointer.as_str());
+        model.origins.nodes.insert(name.clone(), origin);
         match node.kind {
             NodeKind::Switch => {
                 device_id += 1;

@@ -14,6 +14,7 @@ pub mod load;
 pub mod model;
 pub mod names;
 pub mod object;
+pub mod origin;
 pub mod packets;
 pub mod paths;
 pub mod pipeline;

@@ -27,8 +27,9 @@ pub const MAX_FILE: usize = 4 << 20;
 /// Most mistakes reported at once.
 const MAX_ERRORS: usize = 20;
 
-/// Most parts taken out of one document, ignored `x-` keys included.
+/// Most parts taken out of one document, maps with ignored `x-` keys included; and most values that are read again for it.
 const MAX_ROUNDS: usize = 1_000;
+const MAX_WORK: usize = 20_000_000;
 
 /// Reads a topology file's document. References in it are not checked: see [`model`].
 ///
@@ -67,7 +68,13 @@ pub fn model(bytes: &[u8], file: &str, name: Option<&str>) -> Result<Model, Load
         .map(|located| located.error.pointer.clone())
         .collect();
     match expand::expand(&document) {
-        Ok(model) if errors.is_empty() => Ok(model),
+        Ok(mut model) if errors.is_empty() => {
+            let nodes = tree.lines_below("/topology/nodes");
+            let line = |pointer: &str| nodes.get(pointer).copied();
+            let line = |pointer: &str| line(pointer).or_else(|| tree.line(pointer));
+            model.origins.locate(file, line);
+            Ok(model)
+        }
         Ok(_) => Err(errors),
         Err(found) => {
             for error in found {
@@ -205,7 +212,7 @@ fn shape<T: DeserializeOwned>(
     extensions: Extensions,
 ) -> (Option<T>, Vec<FieldError>) {
     let mut errors: Vec<FieldError> = Vec::new();
-    for _ in 0..MAX_ROUNDS {
+    for _ in 0..MAX_ROUNDS.min(MAX_WORK / tree.size()) {
         let mut track = serde_path_to_error::Track::new();
         let error = match T::deserialize(serde_path_to_error::Deserializer::new(&*tree, &mut track))
         {
@@ -231,10 +238,16 @@ fn shape<T: DeserializeOwned>(
                 errors.push(found);
             }
         }
-        if errors.len() >= MAX_ERRORS || !tree.take_out(&steps) {
+        let taken = match is_extension {
+            true => tree.take_out_extensions(&steps),
+            false => errors.len() < MAX_ERRORS && tree.take_out(&steps),
+        };
+        if !taken {
             return (None, errors);
         }
     }
+    let detail = "more maps have keys that begin with `x-` than are looked at";
+    errors.push(FieldError::new("", Code::OutOfRange, detail));
     (None, errors)
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use weft_proto::vocab::{DeviceId, MacAddr, PortNo};
 
+use crate::origin::Origins;
 use crate::spec::{ImpairSpec, TestSpec};
 
 /// The lab, complete.
@@ -41,6 +42,8 @@ pub struct Model {
     pub verify: Vec<String>,
     /// Declared and accepted, but not yet built: what to tell the user, in file order.
     pub warnings: Vec<String>,
+    /// Where the parts stand in the file.
+    pub origins: Origins,
 }
 
 impl Model {

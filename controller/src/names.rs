@@ -3,6 +3,8 @@
 //! A range stands for several names and says them all; a glob picks from names that exist. Both may be mixed:
 //! `agg[1-2]*` is `agg1*` and `agg2*`.
 
+use std::collections::BTreeSet;
+
 /// Most names that one range may stand for.
 const MAX_NAMES: usize = 10_000;
 
@@ -147,18 +149,23 @@ pub fn select<'a>(
     pattern: &str,
     names: impl Iterator<Item = &'a str> + Clone,
 ) -> Result<Vec<&'a str>, RangeError> {
+    let patterns = expand(pattern)?;
+    let known: BTreeSet<&str> = match patterns.as_slice() {
+        [_] => BTreeSet::new(),
+        _ => names.clone().collect(),
+    };
+    let mut seen = BTreeSet::new();
     let mut found: Vec<&str> = Vec::new();
-    for pattern in expand(pattern)? {
-        if is_glob(&pattern) {
-            for name in names.clone().filter(|name| glob_matches(&pattern, name)) {
-                if !found.contains(&name) {
-                    found.push(name);
-                }
-            }
-        } else if let Some(name) = names.clone().find(|name| *name == pattern)
-            && !found.contains(&name)
-        {
-            found.push(name);
+    for pattern in &patterns {
+        if is_glob(pattern) {
+            let fits = names.clone().filter(|name| glob_matches(pattern, name));
+            found.extend(fits.filter(|name| seen.insert(*name)));
+        } else {
+            let name = match patterns.as_slice() {
+                [_] => names.clone().find(|name| name == pattern),
+                _ => known.get(pattern.as_str()).copied(),
+            };
+            found.extend(name.filter(|name| seen.insert(*name)));
         }
     }
     Ok(found)

@@ -1,6 +1,9 @@
 //! What becomes of a packet: a host's packet is made from the model, the data plane walks it through the switches' own
-//! interpreter without sending anything, and the ids in its answer become names here, down to who wanted each entry.
+//! interpreter without sending anything, and the ids in its answer become names here, down to who wanted each entry and
+//! the line of the file that says so. Live, the data plane's recorder tells the way of a real packet instead.
 
+mod cause;
+mod live;
 mod packet;
 
 use std::collections::BTreeMap;
@@ -14,7 +17,7 @@ use weft_proto::p4::v1 as wire;
 use weft_proto::schema::{Schema, TableSchema};
 use weft_proto::vocab::{ActionId, DeviceId, EntryKey, MatchKind, PortNo, TableEntry, TableId};
 
-use crate::compile::{Owner, OwnerTag, explain};
+use crate::compile::Part;
 use crate::flow::text::{Form, Format, Pattern, Ports, print};
 use crate::model::{Model, Peer, Port, Switch};
 use crate::spec::trace::{
@@ -22,7 +25,8 @@ use crate::spec::trace::{
     TraceMember, TraceMemberState, TracePlace, TraceTable, TraceVerdict,
 };
 
-pub(crate) use packet::{Unsent, probe};
+pub(crate) use live::{filter, not_seen, seen};
+pub(crate) use packet::{Probe, Unsent, probe};
 
 /// What is needed to put names to ids.
 pub(crate) struct Names<'a> {
@@ -34,17 +38,28 @@ pub(crate) struct Names<'a> {
 }
 
 /// The answer where the host cannot even send.
-pub(crate) fn unsent(unsent: Unsent) -> TraceAnswer {
+pub(crate) fn unsent(model: &Model, unsent: Unsent) -> TraceAnswer {
+    let host = Part::Node(unsent.host.clone());
     TraceAnswer {
-        verdict: TraceVerdict::Dropped,
+        reason: Some(unsent.reason.to_owned()),
+        cause: Some(cause::of_part(model, host, None)),
+        ..nowhere(TraceVerdict::Dropped, unsent.host)
+    }
+}
+
+/// A packet that no switch saw.
+fn nowhere(verdict: TraceVerdict, host: String) -> TraceAnswer {
+    TraceAnswer {
+        verdict,
         at: TracePlace {
-            host: Some(unsent.host),
+            host: Some(host),
             ..TracePlace::default()
         },
-        reason: Some(unsent.reason.to_owned()),
+        reason: None,
         cause: None,
         hops: Vec::new(),
         copies: BTreeMap::new(),
+        diverged: false,
         truncated: false,
     }
 }
@@ -71,55 +86,80 @@ pub(crate) fn answer(
     target: Option<&str>,
 ) -> TraceAnswer {
     let ends = ends(walk);
-    // What was asked for first, then what went wrong; a copy that somebody else gets says the least.
-    let rank = |end: &End<'_>| match end.kind {
-        Kind::Left => match names.host_at(walk, end) {
-            Some(host) if target.is_none_or(|target| target == host) => 0,
-            _ if target.is_none() => 1,
-            _ => 4,
-        },
-        Kind::Dropped(_) => 2,
-        Kind::Punted => 3,
-    };
-    let chosen = (0..ends.len()).min_by_key(|index| rank(&ends[*index]));
-    let mut copies = BTreeMap::new();
-    for (index, end) in ends.iter().enumerate() {
-        if Some(index) != chosen {
-            *copies.entry(names.label(walk, end)).or_default() += 1;
-        }
-    }
-    let Some(end) = chosen.map(|index| ends[index]) else {
-        // Only a walk that was cut short has no end.
-        return TraceAnswer {
-            verdict: TraceVerdict::Dropped,
-            at: TracePlace::default(),
-            reason: Some("unknown".to_owned()),
-            cause: None,
-            hops: Vec::new(),
-            copies,
-            truncated: walk.truncated,
+    let chosen = names.choose(walk, &ends, target);
+    names.tell(walk, &ends, chosen, target)
+}
+
+impl Names<'_> {
+    /// The end to tell of; `None`: there is none.
+    fn choose(
+        &self,
+        walk: &node::PacketTrace,
+        ends: &[End<'_>],
+        target: Option<&str>,
+    ) -> Option<usize> {
+        // What was asked for first, then what went wrong; a copy that somebody else gets says the least.
+        let rank = |end: &End<'_>| match end.kind {
+            Kind::Left => match self.host_at(walk, end) {
+                Some(host) if target.is_none_or(|target| target == host) => 0,
+                _ if target.is_none() => 1,
+                _ => 4,
+            },
+            Kind::Dropped(_) => 2,
+            Kind::Punted => 3,
         };
-    };
-    let hops = names.hops(walk, &end);
-    let (verdict, reason) = match end.kind {
-        Kind::Left => {
-            let reached = names.host_at(walk, &end);
-            let other = target.is_some() && reached.as_deref() != target;
-            let reason = other.then(|| "other-host".to_owned());
-            (TraceVerdict::Delivered, reason)
+        (0..ends.len()).min_by_key(|index| rank(&ends[*index]))
+    }
+
+    /// Puts the way to an end into words, and counts the other ends.
+    fn tell(
+        &self,
+        walk: &node::PacketTrace,
+        ends: &[End<'_>],
+        chosen: Option<usize>,
+        target: Option<&str>,
+    ) -> TraceAnswer {
+        let mut copies = BTreeMap::new();
+        for (index, end) in ends.iter().enumerate() {
+            if Some(index) != chosen {
+                *copies.entry(self.label(walk, end)).or_default() += 1;
+            }
         }
-        Kind::Dropped(reason) => (TraceVerdict::Dropped, Some(reason.to_owned())),
-        Kind::Punted => (TraceVerdict::ToController, None),
-    };
-    let (at, cause) = names.blame(walk, &end);
-    TraceAnswer {
-        verdict,
-        at,
-        reason,
-        cause,
-        hops,
-        copies,
-        truncated: walk.truncated,
+        let Some(end) = chosen.map(|index| ends[index]) else {
+            // Only a walk that was cut short has no end.
+            return TraceAnswer {
+                verdict: TraceVerdict::Dropped,
+                at: TracePlace::default(),
+                reason: Some("unknown".to_owned()),
+                cause: None,
+                hops: Vec::new(),
+                copies,
+                diverged: false,
+                truncated: walk.truncated,
+            };
+        };
+        let hops = self.hops(walk, &end);
+        let (verdict, reason) = match end.kind {
+            Kind::Left => {
+                let reached = self.host_at(walk, &end);
+                let other = target.is_some() && reached.as_deref() != target;
+                let reason = other.then(|| "other-host".to_owned());
+                (TraceVerdict::Delivered, reason)
+            }
+            Kind::Dropped(reason) => (TraceVerdict::Dropped, Some(reason.to_owned())),
+            Kind::Punted => (TraceVerdict::ToController, None),
+        };
+        let (at, cause) = self.blame(walk, &end);
+        TraceAnswer {
+            verdict,
+            at,
+            reason,
+            cause,
+            hops,
+            copies,
+            diverged: false,
+            truncated: walk.truncated,
+        }
     }
 }
 
@@ -311,80 +351,6 @@ impl Names<'_> {
     ) -> Option<(&Schema, &TableSchema)> {
         let schema = (self.schema)(&self.switch(hop)?.name)?;
         Some((schema, schema.table(TableId(step.table_id))?))
-    }
-
-    /// Who wanted an entry.
-    fn cause(
-        &self,
-        hop: &node::TraceHop,
-        schema: &Schema,
-        entry: &TableEntry,
-    ) -> Option<TraceCause> {
-        let switch = self.switch(hop)?;
-        if let Some(cause) = (self.declared)(&switch.name, &entry.key) {
-            return Some(cause);
-        }
-        match OwnerTag::from_metadata(&entry.metadata) {
-            Some(tag) if tag.owner == Owner::Fabric => Some(TraceCause::Fabric(explain(
-                self.model, schema, switch, entry,
-            ))),
-            // The flow is gone, and the switch has not heard of it yet.
-            Some(_) => Some(TraceCause::Foreign(
-                "an entry of something that was deleted".to_owned(),
-            )),
-            None if entry.is_default => None,
-            None => Some(TraceCause::Foreign(
-                "an entry that another P4Runtime client wrote".to_owned(),
-            )),
-        }
-    }
-
-    /// Where a packet ends, and who wanted that.
-    fn blame(&self, walk: &node::PacketTrace, end: &End<'_>) -> (TracePlace, Option<TraceCause>) {
-        let hop = &walk.hops[end.hop];
-        let mut place = TracePlace {
-            switch: Some(self.switch_name(hop)),
-            port: end.copy.map(|copy| self.port_name(hop, copy.port)),
-            ..TracePlace::default()
-        };
-        let step = match end.kind {
-            Kind::Left => {
-                place.host = self.host_at(walk, end);
-                return (place, None);
-            }
-            // The one that said so; of several, the last.
-            Kind::Dropped(reason) => steps(hop, end.copy)
-                .filter(|step| step.drop_reason == reason)
-                .last(),
-            Kind::Punted => steps(hop, None).filter(|step| step.hit).last(),
-        };
-        let Some(step) = step else {
-            // No step decided it, so it is the port: it is down, too small, or gone.
-            let number = end.copy.map_or(hop.in_port, |copy| copy.port);
-            let link = self.port(hop, number).map(|port| port.link.clone());
-            let link = link.filter(|link| !link.is_empty() && end.copy.is_some());
-            return (place, link.map(TraceCause::Link));
-        };
-        // Statements outside of tables go by what was looked up before.
-        let decided = match self.schema_of(hop, step) {
-            Some(_) => Some(step),
-            None => steps(hop, end.copy)
-                .take_while(|other| !std::ptr::eq(*other, step))
-                .filter(|step| step.table_id != 0)
-                .last(),
-        };
-        let Some((step, (schema, table))) =
-            decided.and_then(|step| Some((step, self.schema_of(hop, step)?)))
-        else {
-            return (place, None);
-        };
-        place.table = Some(table.name.clone());
-        let entry = entry_of(schema, step).filter(|_| step.hit);
-        let cause = match entry {
-            Some(entry) => self.cause(hop, schema, &entry),
-            None => Some(TraceCause::NoMatch(table.name.clone())),
-        };
-        (place, cause)
     }
 }
 

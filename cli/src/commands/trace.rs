@@ -74,21 +74,46 @@ fn row(table: &Value) -> Option<[String; 5]> {
         (true, false) => format!("any ({cause})"),
         (false, false) => format!("{matched} ({cause})"),
     };
-    let rewrite = table["rewrite"].as_object().into_iter().flatten();
-    let rewrite: Vec<String> = rewrite
-        .map(|(field, change)| match (&change["from"], &change["to"]) {
-            (Value::Null, to) => format!("+{field}={}", text(to)),
-            (_, Value::Null) => format!("-{field}"),
-            (from, to) => format!("{field}: {}>{}", text(from), text(to)),
-        })
-        .collect();
-    Some([
-        String::new(),
-        text(&table["table"]),
-        entry,
-        action,
-        rewrite.join(" "),
-    ])
+    let rewrite = rewrites(&table["rewrite"]);
+    Some([String::new(), text(&table["table"]), entry, action, rewrite])
+}
+
+/// Most characters of a rewrite in the table; JSON has it in full.
+const REWRITE: usize = 48;
+
+/// `-vlan +mpls[0] ipv4.ttl: 64>63`: headers that come and go by their names, then fields, as far as there is room.
+fn rewrites(changes: &Value) -> String {
+    let changes = changes.as_object().into_iter().flatten();
+    let mut headers: Vec<String> = Vec::new();
+    let mut fields = Vec::new();
+    for (field, change) in changes {
+        let header = field
+            .rsplit_once('.')
+            .map_or(field.as_str(), |(header, _)| header);
+        let header = match (&change["from"], &change["to"]) {
+            (Value::Null, _) => format!("+{header}"),
+            (_, Value::Null) => format!("-{header}"),
+            (from, to) => {
+                fields.push(format!("{field}: {}>{}", text(from), text(to)));
+                continue;
+            }
+        };
+        if !headers.contains(&header) {
+            headers.push(header);
+        }
+    }
+    let all: Vec<String> = headers.into_iter().chain(fields).collect();
+    let mut shown = String::new();
+    for (index, part) in all.iter().enumerate() {
+        if index > 0 && shown.len() + part.len() > REWRITE {
+            return format!("{shown} … {} more", all.len() - index);
+        }
+        if index > 0 {
+            shown.push(' ');
+        }
+        shown.push_str(part);
+    }
+    shown
 }
 
 /// Which of several members it was, and which ones could not be: ` [2 of 3, p1 down]`.
@@ -115,6 +140,7 @@ fn verdict(found: &Value) -> String {
         .collect();
     let word = match found["verdict"].as_str() {
         Some("toController") => "to the controller",
+        Some("notSeen") => return format!("no such packet came from {}", text(&at["host"])),
         Some(word) => word,
         None => "unknown",
     };
@@ -130,21 +156,30 @@ fn verdict(found: &Value) -> String {
     if !others.is_empty() {
         line.push_str(&format!("\nother copies: {others}"));
     }
+    if found["diverged"] == true {
+        line.push_str("\nthis is not the way that the switches' state foretells for such a packet");
+    }
     line
 }
 
-/// `flow no-web`, `fabric: route to host h8`.
+/// `flow no-web of admin`, `route to host h8, lab.yaml:14`.
 fn cause(cause: &Value) -> String {
-    let Some((kind, what)) = cause.as_object().and_then(|cause| cause.iter().next()) else {
-        return String::new();
+    let name = text(&cause["name"]);
+    let detail = text(&cause["detail"]);
+    let mut said = match (cause["kind"].as_str(), detail.is_empty()) {
+        (None, _) => return String::new(),
+        (Some("noMatch"), true) => format!("no match in {name}"),
+        (Some("noMatch"), false) => format!("no match in {name} {detail}"),
+        (Some(kind), true) => format!("{kind} {name}"),
+        (Some(_), false) => detail,
     };
-    let what = text(what);
-    match kind.as_str() {
-        "fabric" => format!("fabric: {what}"),
-        "noMatch" => format!("no match in {what}"),
-        "foreign" => what,
-        kind => format!("{kind} {what}"),
+    if let Some(owner) = cause["owner"].as_str() {
+        said.push_str(&format!(" of {owner}"));
     }
+    if let Some(file) = cause["file"].as_str() {
+        said.push_str(&format!(", {file}:{}", text(&cause["line"])));
+    }
+    said
 }
 
 fn pairs(object: &Value, between: &str) -> String {
@@ -186,5 +221,45 @@ fn request(args: &Trace) -> Value {
     put("ip_dscp", json!(args.dscp));
     put("length", json!(args.length));
     put("eth_dst", json!(args.eth_dst));
-    json!({ "from": args.from, "to": args.to, "packet": packet })
+    let mut question = json!({ "from": args.from, "to": args.to, "packet": packet });
+    if args.live {
+        question["mode"] = json!("live");
+    }
+    if let Some(within) = &args.within {
+        question["within"] = json!(within);
+    }
+    question
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_rewrites_are_cut_and_headers_named_once() {
+        assert_eq!(rewrites(&Value::Null), "");
+        let few = json!({ "ipv4.ttl": { "from": 64, "to": 63 } });
+        assert_eq!(rewrites(&few), "ipv4.ttl: 64>63");
+        let pushed = json!({
+            "eth.dst": { "from": "02:00:00:00:00:01", "to": "02:00:00:00:00:02" },
+            "eth.src": { "from": "02:00:00:00:00:03", "to": "02:00:00:00:00:04" },
+            "mpls[0].label": { "to": 17 },
+            "mpls[0].ttl": { "to": 64 },
+            "vlan.vid": { "from": 5 },
+        });
+        assert_eq!(rewrites(&pushed), "+mpls[0] -vlan … 2 more");
+    }
+
+    #[test]
+    fn causes_are_said_with_their_place() {
+        let flow = json!({ "kind": "flow", "name": "no-web", "owner": "admin" });
+        assert_eq!(cause(&flow), "flow no-web of admin");
+        let host = json!({
+            "kind": "node", "name": "h8", "detail": "route to host h8", "file": "lab.yaml", "line": 14,
+        });
+        assert_eq!(cause(&host), "route to host h8, lab.yaml:14");
+        let link = json!({ "kind": "link", "name": "last", "file": "lab.yaml", "line": 3 });
+        assert_eq!(cause(&link), "link last, lab.yaml:3");
+        assert_eq!(cause(&Value::Null), "");
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use super::{ENOUGH, MAX_TESTS};
 use crate::model::Model;
 use crate::names;
 use crate::problem::{Code, FieldError, pointer_to};
@@ -21,6 +22,13 @@ pub(super) fn tests(document: &Document, model: &Model, errors: &mut Vec<FieldEr
     let mut names_seen = BTreeSet::new();
     for (index, test) in document.tests.iter().enumerate() {
         let pointer = pointer_to("/tests", index);
+        if index == MAX_TESTS {
+            let detail = format!("a file has at most {MAX_TESTS} tests");
+            errors.push(FieldError::new(&pointer, Code::OutOfRange, detail));
+        }
+        if index >= MAX_TESTS || errors.len() > ENOUGH {
+            break;
+        }
         let mut check = Check {
             model,
             errors: &mut *errors,

@@ -6,6 +6,7 @@ use weft_proto::vocab::PortNo;
 
 use super::nodes::NodeDecl;
 use super::wire::{self, Wiring};
+use super::{ENOUGH, MAX_LINKS};
 use crate::names;
 use crate::problem::{Code, FieldError, pointer_to};
 use crate::spec::{Document, EndpointSpec, ImpairSpec, LinkSpec};
@@ -44,9 +45,15 @@ pub(super) fn expand(
             .map(|(index, node)| (node.name.as_str(), index))
             .collect(),
         drafts: Vec::new(),
+        linked: BTreeSet::new(),
+        compared: 0,
+        is_full: false,
         errors,
     };
     for (number, spec) in document.topology.links.iter().enumerate() {
+        if drafting.errors.len() > ENOUGH {
+            break;
+        }
         let pointer = pointer_to("/topology/links", number);
         drafting.link(spec, &pointer);
     }
@@ -62,7 +69,20 @@ struct Drafting<'a, 'e> {
     nodes: &'a [NodeDecl],
     index: BTreeMap<&'a str, usize>,
     drafts: Vec<Draft<'a>>,
+    /// Pairs of nodes that have a link, the smaller index first.
+    linked: BTreeSet<(usize, usize)>,
+    /// How often a glob was compared with a name.
+    compared: usize,
+    /// There are as many links as there may be, and that is said.
+    is_full: bool,
     errors: &'e mut Vec<FieldError>,
+}
+
+/// Most comparisons of globs with names.
+const MAX_COMPARED: usize = 20_000_000;
+
+fn pair(a: usize, b: usize) -> (usize, usize) {
+    (a.min(b), a.max(b))
 }
 
 impl<'a> Drafting<'a, '_> {
@@ -133,6 +153,9 @@ impl<'a> Drafting<'a, '_> {
         };
         let pick = |ends: &[End], at: usize| ends[if ends.len() == 1 { 0 } else { at }].clone();
         for (at, name) in names.into_iter().enumerate() {
+            if self.errors.len() > ENOUGH {
+                return;
+            }
             self.draft(name, [pick(&left, at), pick(&right, at)], spec, pointer);
         }
     }
@@ -151,7 +174,7 @@ impl<'a> Drafting<'a, '_> {
             let EndpointSpec {
                 node, interface, ..
             } = EndpointSpec::parse(text);
-            let found = self.find(&node);
+            let found = self.find(&node, pointer)?;
             if found.is_empty() {
                 let detail = format!("there is no node `{node}`");
                 let known = self.index.keys().copied().collect::<Vec<_>>();
@@ -176,9 +199,15 @@ impl<'a> Drafting<'a, '_> {
         Some(ends)
     }
 
-    /// Nodes by name or glob, in file order.
-    fn find(&self, pattern: &str) -> Vec<usize> {
-        if names::is_glob(pattern) {
+    /// Nodes by name or glob, in file order; `None` after an error.
+    fn find(&mut self, pattern: &str, pointer: &str) -> Option<Vec<usize>> {
+        let found = if names::is_glob(pattern) {
+            self.compared += self.nodes.len();
+            if self.compared > MAX_COMPARED {
+                let detail = "the links' globs stand for too much: name groups instead";
+                self.error(pointer, Code::OutOfRange, detail);
+                return None;
+            }
             let fits = |node: &NodeDecl| names::glob_matches(pattern, &node.name);
             self.nodes
                 .iter()
@@ -188,7 +217,8 @@ impl<'a> Drafting<'a, '_> {
                 .collect()
         } else {
             self.index.get(pattern).copied().into_iter().collect()
-        }
+        };
+        Some(found)
     }
 
     /// Each of one set with each of another, or all pairs of one; pairs that are linked already are left out.
@@ -208,15 +238,16 @@ impl<'a> Drafting<'a, '_> {
                 None => return,
             },
         };
-        let pair = |a: usize, b: usize| (a.min(b), a.max(b));
-        let mut linked: BTreeSet<_> = self
-            .drafts
-            .iter()
-            .map(|draft| pair(draft.ends[0].node, draft.ends[1].node))
-            .collect();
+        // Of one set with itself, each pair comes twice.
+        if left.len().saturating_mul(right.len()) > 4 * MAX_LINKS {
+            return self.too_many(&sets);
+        }
         for &a in &left {
             for &b in &right {
-                if a != b && linked.insert(pair(a, b)) {
+                if self.errors.len() > ENOUGH {
+                    return;
+                }
+                if a != b && !self.linked.contains(&pair(a, b)) {
                     let end = |node| End {
                         node,
                         interface: None,
@@ -252,7 +283,7 @@ impl<'a> Drafting<'a, '_> {
         };
         let mut found = Vec::new();
         for pattern in &patterns {
-            let some = self.find(pattern);
+            let some = self.find(pattern, pointer)?;
             if some.is_empty() {
                 let detail = format!("there is no node or group `{pattern}`");
                 let known: Vec<&str> = self
@@ -288,12 +319,24 @@ impl<'a> Drafting<'a, '_> {
             );
             return self.error(pointer, Code::Conflict, detail);
         }
+        if self.drafts.len() >= MAX_LINKS {
+            if !std::mem::replace(&mut self.is_full, true) {
+                self.too_many(pointer);
+            }
+            return;
+        }
+        self.linked.insert(pair(ends[0].node, ends[1].node));
         self.drafts.push(Draft {
             name,
             ends,
             spec,
             pointer: pointer.to_owned(),
         });
+    }
+
+    fn too_many(&mut self, pointer: &str) {
+        let detail = format!("the lab has more than {MAX_LINKS} links");
+        self.error(pointer, Code::OutOfRange, &detail);
     }
 
     /// Gives every host that no link names a link to a switch.
@@ -324,6 +367,9 @@ impl<'a> Drafting<'a, '_> {
             .filter(|(_, node)| node.is_host())
         {
             let attach = pointer_to(&node.pointer, "attach");
+            if self.errors.len() > ENOUGH {
+                break;
+            }
             if linked.contains(&index) {
                 if node.spec.attach.is_some() {
                     let detail = format!("a link names `{}` already", node.name);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::serve;
+use super::{ENOUGH, MAX_NODES, serve};
 use crate::model::{Listen, Run};
 use crate::names;
 use crate::problem::{Code, FieldError, pointer_to};
@@ -51,7 +51,11 @@ pub(super) fn expand(document: &Document, errors: &mut Vec<FieldError>) -> Vec<N
     }
     let mut nodes: Vec<NodeDecl> = Vec::new();
     let mut seen = BTreeSet::new();
+    let mut spread = 0_usize;
     for (pattern, spec) in &topology.nodes {
+        if errors.len() > ENOUGH {
+            break;
+        }
         let pointer = pointer_to("/topology/nodes", pattern);
         let names = match names::expand(pattern) {
             Ok(names) => names,
@@ -69,7 +73,21 @@ pub(super) fn expand(document: &Document, errors: &mut Vec<FieldError>) -> Vec<N
         };
         let listen = serve::listen(&merged.listen, &from.listen, errors);
         let run = serve::run(&merged.run, &from.run, errors);
+        if nodes.len() + names.len() > MAX_NODES {
+            let detail = format!("the lab has more than {MAX_NODES} nodes");
+            errors.push(FieldError::new(pointer, Code::OutOfRange, detail));
+            break;
+        }
+        spread = spread.saturating_add(size(&merged).saturating_mul(names.len()));
+        if spread > MAX_SPREAD {
+            let detail = "the settings that nodes share are too large for so many nodes";
+            errors.push(FieldError::new(pointer, Code::OutOfRange, detail));
+            break;
+        }
         for name in names {
+            if errors.len() > ENOUGH {
+                break;
+            }
             if let Some(problem) = names::name_problem(&name) {
                 errors.push(FieldError::new(&pointer, Code::InvalidName, problem));
             } else if !seen.insert(name.clone()) {
@@ -88,6 +106,13 @@ pub(super) fn expand(document: &Document, errors: &mut Vec<FieldError>) -> Vec<N
         }
     }
     nodes
+}
+
+/// Most bytes of all nodes' settings, those that they share counted for each.
+const MAX_SPREAD: usize = 64 << 20;
+
+fn size(spec: &NodeSpec) -> usize {
+    serde_json::to_vec(spec).map_or(usize::MAX, |text| text.len())
 }
 
 const KINDS: [NodeKind; 3] = [NodeKind::Host, NodeKind::Switch, NodeKind::Router];

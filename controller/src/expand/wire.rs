@@ -7,9 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weft_proto::vocab::{MacAddr, PortNo};
 
+use super::ENOUGH;
 use super::links::{Draft, End};
 use super::nodes::NodeDecl;
 use crate::model::{Attachment, Endpoint, Interface, Link, Model, Peer, Port};
+use crate::origin::Origin;
 use crate::problem::{Code, FieldError, pointer_to};
 use crate::spec::node::Mtu;
 use crate::spec::{ImpairSpec, LinkState};
@@ -22,6 +24,8 @@ pub(super) struct Wiring {
     pub(super) ports: BTreeMap<String, BTreeMap<PortNo, Port>>,
     /// Interfaces by host, in the order of its links.
     pub(super) interfaces: BTreeMap<String, Vec<Interface>>,
+    /// Where links stand in the document, by name.
+    pub(super) origins: BTreeMap<String, Origin>,
 }
 
 /// Largest IP packet between switches that nothing limits.
@@ -55,22 +59,28 @@ fn number_ports(nodes: &[NodeDecl], drafts: &mut [Draft<'_>]) {
             end.number = Some(PortNo(number));
         }
     }
+    // Numbers below these are taken: for a port with a name of its own, for one that is named by its number.
+    let mut next = vec![[0; 2]; nodes.len()];
     for end in drafts.iter_mut().flat_map(|draft| &mut draft.ends) {
         let (numbers, taken) = (&mut numbers[end.node], &mut taken[end.node]);
+        let next = &mut next[end.node][usize::from(end.interface.is_none())];
         if nodes[end.node].is_host() {
             if end.interface.is_none() {
-                let name = (0..)
-                    .map(|number| format!("eth{number}"))
-                    .find(|name| !taken.contains(name));
-                taken.extend(name.clone());
-                end.interface = name;
+                let is_free = |number: &u32| !taken.contains(&format!("eth{number}"));
+                let number = (*next..u32::MAX).find(is_free).unwrap_or(u32::MAX);
+                *next = number;
+                let name = format!("eth{number}");
+                taken.insert(name.clone());
+                end.interface = Some(name);
             }
         } else if end.number.is_none() {
             let is_free = |number: &u32| {
                 !numbers.contains(number)
                     && (end.interface.is_some() || !taken.contains(&format!("p{number}")))
             };
-            let number = (1..=u32::MAX).find(is_free).unwrap_or(u32::MAX);
+            let first: u32 = (*next).max(1);
+            let number = (first..u32::MAX).find(is_free).unwrap_or(u32::MAX);
+            *next = number;
             numbers.insert(number);
             end.number = Some(PortNo(number));
             if end.interface.is_none() {
@@ -84,18 +94,24 @@ fn number_ports(nodes: &[NodeDecl], drafts: &mut [Draft<'_>]) {
 
 /// Refuses settings of interfaces that no link is on.
 fn check_settings(nodes: &[NodeDecl], drafts: &[Draft<'_>], errors: &mut Vec<FieldError>) {
-    for (index, node) in nodes.iter().enumerate() {
-        let mine = || {
-            drafts
-                .iter()
-                .flat_map(|draft| &draft.ends)
-                .filter(|end| end.node == index)
-        };
+    let mut ends_of: Vec<Vec<&End>> = vec![Vec::new(); nodes.len()];
+    for end in drafts.iter().flat_map(|draft| &draft.ends) {
+        ends_of[end.node].push(end);
+    }
+    for (node, ends) in nodes.iter().zip(&ends_of) {
+        if node.spec.interfaces.is_empty() || ends.is_empty() {
+            continue;
+        }
+        let linked = ends.iter().filter_map(|end| end.interface.as_deref());
+        let linked: BTreeSet<&str> = linked.collect();
         for name in node.spec.interfaces.keys() {
-            if mine().next().is_some() && mine().all(|end| end.interface.as_ref() != Some(name)) {
+            if errors.len() > ENOUGH {
+                return;
+            }
+            if !linked.contains(name.as_str()) {
                 let pointer = pointer_to(&pointer_to(&node.pointer, "interfaces"), name);
                 let detail = format!("no link is on the interface `{name}` of `{}`", node.name);
-                let linked = mine().filter_map(|end| end.interface.clone());
+                let linked = linked.iter().copied();
                 errors.push(
                     FieldError::new(pointer, Code::InvalidName, detail).with_allowed(name, linked),
                 );
@@ -193,6 +209,8 @@ fn wire(nodes: &[NodeDecl], drafts: Vec<Draft<'_>>, errors: &mut Vec<FieldError>
             impair_a,
             impair_b,
         };
+        let origin = Origin::from(pointer.as_str());
+        wiring.origins.insert(name.clone(), origin);
         if wiring.links.insert(name.clone(), link).is_some() {
             errors.push(FieldError::new(
                 pointer_to(&pointer, "name"),

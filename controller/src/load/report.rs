@@ -22,6 +22,9 @@ pub struct Located {
     pub at: Option<Span>,
 }
 
+/// Most mistakes that are kept, the first of the file.
+const MAX_SHOWN: usize = 50;
+
 impl LoadErrors {
     pub(super) fn new(file: &str, text: &str) -> Self {
         Self {
@@ -62,6 +65,7 @@ impl LoadErrors {
         let located = Located { error, at };
         let place = self.errors.partition_point(|known| known.at <= located.at);
         self.errors.insert(place, located);
+        self.errors.truncate(MAX_SHOWN);
     }
 
     /// The file's name as the user gave it.

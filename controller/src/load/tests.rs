@@ -160,6 +160,16 @@ fn hostile_files_end_soon_in_an_error() {
         "y".repeat(MAX_FILE + 1),
         format!("{SWITCH}    h[1-999999999]: {{ kind: host }}\n"),
         format!("{SWITCH}    [1-9][1-9][1-9][1-9][1-9][1-9]: {{ kind: host }}\n"),
+        "- x: y\n".repeat(100_000),
+        "? ".repeat(1_000) + "x",
+        format!("{}: 1\n", "x".repeat(3_000_000)),
+        (0..100_000)
+            .map(|number| format!("k{number}: 1\n"))
+            .collect(),
+        (0..100_000)
+            .map(|number| format!("x-{number}: {{ x-a: 1 }}\n"))
+            .chain(["name: [".to_owned()])
+            .collect(),
     ] {
         said(&text);
     }
@@ -261,5 +271,105 @@ proptest::proptest! {
     #[test]
     fn any_bytes_are_answered(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..100)) {
         let _ = model(&bytes, "lab.yaml", None);
+    }
+}
+
+#[test]
+fn parts_of_a_model_know_their_lines() {
+    let text = "\
+name: lab
+topology:
+  nodes:
+    s[1-2]: { kind: switch }
+    h:
+      kind: host
+      attach: s2
+    g: { kind: host }
+  links:
+    - endpoints: [\"s1:p1\", \"s2:p1\"]
+    - { name: gs, endpoints: [g, s1] }
+";
+    let found = model(text.as_bytes(), "dir/lab.yaml", None).unwrap();
+    assert_eq!(found.origins.file, "dir/lab.yaml");
+    let line = |origin: &crate::origin::Origin| origin.line;
+    let nodes: Vec<_> = found
+        .origins
+        .nodes
+        .iter()
+        .map(|(name, origin)| (name.as_str(), line(origin)))
+        .collect();
+    assert_eq!(
+        nodes,
+        [
+            ("g", Some(8)),
+            ("h", Some(5)),
+            ("s1", Some(4)),
+            ("s2", Some(4))
+        ]
+    );
+    let links: Vec<_> = found
+        .origins
+        .links
+        .iter()
+        .map(|(name, origin)| (name.as_str(), line(origin)))
+        .collect();
+    assert_eq!(
+        links,
+        [
+            ("gs", Some(11)),
+            ("h:eth0--s2:p2", Some(5)),
+            ("s1:p1--s2:p1", Some(10))
+        ]
+    );
+    // Comments move lines and change nothing else.
+    let moved = model(format!("# A comment.\n{text}").as_bytes(), "lab.yaml", None).unwrap();
+    assert_eq!(moved.origins.nodes["g"].line, Some(9));
+    assert_eq!(moved, found);
+}
+
+/// One range or mesh cannot ask for more work than a file of that size may; what is refused says which limit it is.
+#[test]
+fn what_a_file_stands_for_has_limits() {
+    let nodes = "name: x\ntopology:\n  nodes:\n    s[1-9000]: { kind: switch }\n";
+    let hosts = "    h[1-9000]: { kind: host }\n";
+    let link = "    - endpoints: [\"s1:a[1-9000]\", \"s2:a[1-9000]\"]\n    - endpoints: [\"s1:b[1-9000]\", \"s2:b[1-9000]\"]\n    - endpoints: [\"s1:c[1-9000]\", \"s2:c[1-9000]\"]\n";
+    let links = format!("{nodes}  links:\n");
+    let body = "x".repeat(20_000);
+    let tests: String = (0..1_100)
+        .map(|number| format!("  - {{ name: t{number}, ping: {{ from: \"*\", to: \"*\" }} }}\n"))
+        .collect();
+    let small = "name: x\ntopology:\n  nodes:\n    s: { kind: switch }\n    h: { kind: host }\n";
+    let extensions: String = (0..1_100)
+        .map(|number| format!("    n{number}: {{ kind: switch, x-a: 1, x-b: 2 }}\n"))
+        .collect();
+    for (text, limit) in [
+        (format!("{nodes}{hosts}"), "more than 10000 nodes"),
+        (
+            format!("{links}    - mesh: [\"s*\"]\n"),
+            "more than 20000 links",
+        ),
+        (format!("{links}{link}"), "more than 20000 links"),
+        (
+            format!(
+                "{links}{}",
+                "    - mesh: [\"s*5000\", \"s*5001\"]\n".repeat(2_000)
+            ),
+            "globs stand for too much",
+        ),
+        (
+            format!(
+                "{small}    many[1-9000]: {{ kind: host, listen: [{{ tcp: 1, reply: {body} }}] }}\n"
+            ),
+            "too large for so many nodes",
+        ),
+        (format!("{small}tests:\n{tests}"), "at most 1000 tests"),
+        (format!("{small}{extensions}"), "begin with `x-`"),
+    ] {
+        let found = mistakes(&text);
+        assert!(
+            found.iter().any(|mistake| mistake.contains(limit)),
+            "{limit}: {found:?}"
+        );
+        assert!(found.len() <= 60, "{}", found.len());
     }
 }

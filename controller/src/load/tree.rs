@@ -3,6 +3,7 @@
 //! YAML and JSON both become a [`Tree`]. Unlike a value of `serde_json` it keeps the order of keys, the place of each key and
 //! value, and how a plain scalar was written: `cmd: [sleep, 5]` gives the text `5` where a text is wanted.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
@@ -90,8 +91,8 @@ impl Tree {
             with_snippet: false,
             budget: serde_saphyr::budget! {
                 max_depth: MAX_DEPTH,
-                max_events: 1_000_000,
-                max_nodes: 500_000,
+                max_events: 400_000,
+                max_nodes: 200_000,
                 max_aliases: 10_000,
                 max_anchors: 1_000,
                 max_documents: 1,
@@ -103,6 +104,27 @@ impl Tree {
         };
         let spanned: Spanned<Parsed> = serde_saphyr::from_str_with_options(text, options)?;
         Ok(finish(spanned, text))
+    }
+
+    /// The lines of a map's keys, by their pointers.
+    pub(crate) fn lines_below(&self, pointer: &str) -> BTreeMap<String, usize> {
+        let (_, part, found) = self.locate(pointer);
+        let entries = match &part.value {
+            Value::Map(entries) if found => entries.as_slice(),
+            _ => &[],
+        };
+        let lines = entries.iter().filter_map(|(key, _)| {
+            let below = crate::problem::pointer_to(pointer, &key.text);
+            Some((below, key.at?.line))
+        });
+        lines.collect()
+    }
+
+    /// The line of a part, or of the nearest part around it that exists.
+    pub(crate) fn line(&self, pointer: &str) -> Option<usize> {
+        let (key, part, _) = self.locate(pointer);
+        let at = key.and_then(|key| key.at).or(part.at)?;
+        Some(at.line)
     }
 
     /// The part at a JSON pointer, or the nearest part around it that exists; with the key that leads to it.
@@ -118,7 +140,10 @@ impl Tree {
                 Value::List(items) => token
                     .parse()
                     .ok()
-                    .and_then(|index: usize| items.iter().find(|(at, _)| *at == index))
+                    .and_then(|index: usize| {
+                        let there = items.get(index).filter(|(at, _)| *at == index);
+                        there.or_else(|| items.iter().find(|(at, _)| *at == index))
+                    })
                     .map(|(_, tree)| (None, tree)),
                 Value::Null | Value::Scalar { .. } | Value::Text(_) => None,
             };
@@ -156,24 +181,41 @@ impl Tree {
         pointer
     }
 
+    /// How many values it has, itself included.
+    pub(crate) fn size(&self) -> usize {
+        let below: usize = match &self.value {
+            Value::List(items) => items.iter().map(|(_, tree)| tree.size()).sum(),
+            Value::Map(entries) => entries.iter().map(|(_, tree)| tree.size()).sum(),
+            Value::Null | Value::Scalar { .. } | Value::Text(_) => 0,
+        };
+        1 + below
+    }
+
+    /// Takes every key that begins with `x-` out of the map that a path leads into; `false` where there is none.
+    pub(crate) fn take_out_extensions(&mut self, steps: &[Step]) -> bool {
+        let Some((_, parents)) = steps.split_last() else {
+            return false;
+        };
+        let Some(Self {
+            value: Value::Map(entries),
+            ..
+        }) = self.at_mut(parents)
+        else {
+            return false;
+        };
+        let before = entries.len();
+        entries.retain(|(key, _)| !key.text.starts_with("x-"));
+        entries.len() < before
+    }
+
     /// Takes the part at the end of a path out; `false` where there is none, or it is the whole.
     pub(crate) fn take_out(&mut self, steps: &[Step]) -> bool {
         let Some((last, parents)) = steps.split_last() else {
             return false;
         };
-        let mut tree = self;
-        for step in parents {
-            let next = match (step, &mut tree.value) {
-                (Step::Key(key), Value::Map(entries)) => entries
-                    .iter_mut()
-                    .find(|(k, _)| k.text == *key)
-                    .map(|(_, tree)| tree),
-                (Step::Nth(n), Value::List(items)) => items.get_mut(*n).map(|(_, tree)| tree),
-                _ => None,
-            };
-            let Some(next) = next else { return false };
-            tree = next;
-        }
+        let Some(tree) = self.at_mut(parents) else {
+            return false;
+        };
         match (last, &mut tree.value) {
             (Step::Key(key), Value::Map(entries)) => {
                 let before = entries.len();
@@ -186,6 +228,21 @@ impl Tree {
             }
             _ => false,
         }
+    }
+
+    fn at_mut(&mut self, steps: &[Step]) -> Option<&mut Self> {
+        let mut tree = self;
+        for step in steps {
+            tree = match (step, &mut tree.value) {
+                (Step::Key(key), Value::Map(entries)) => entries
+                    .iter_mut()
+                    .find(|(k, _)| k.text == *key)
+                    .map(|(_, tree)| tree),
+                (Step::Nth(n), Value::List(items)) => items.get_mut(*n).map(|(_, tree)| tree),
+                _ => None,
+            }?;
+        }
+        Some(tree)
     }
 }
 

@@ -6,6 +6,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::quantity::TimeSpan;
+
 /// A packet to trace.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -13,6 +15,9 @@ pub struct TraceRequest {
     /// How.
     #[serde(default)]
     pub mode: TraceMode,
+    /// How long a packet is waited for, live; 5 s where it is left out, at most 60 s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<TimeSpan>,
     /// The host that sends it.
     pub from: TraceEnd,
     /// Whom it is for, a host or an address; left out where `packet` has the destination.
@@ -30,6 +35,8 @@ pub enum TraceMode {
     /// By the switches' state as it is; nothing is sent.
     #[default]
     Static,
+    /// The next real packet that is sent; headers that are not named may have any value.
+    Live,
 }
 
 /// One end: a name or an address, or an object that names a host.
@@ -127,6 +134,9 @@ pub struct TraceAnswer {
     /// Other copies that the packet became, by their ends; not those whose way is told.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub copies: BTreeMap<String, usize>,
+    /// The packet went another way than its headers and the switches' state foretell; the tables of its hops are not known.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub diverged: bool,
     /// The packet became so many copies that not all of them were followed.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
@@ -142,6 +152,8 @@ pub enum TraceVerdict {
     Dropped,
     /// The controller gets it, and nobody else.
     ToController,
+    /// No packet came, live.
+    NotSeen,
 }
 
 /// Where a packet ends.
@@ -163,21 +175,50 @@ pub struct TracePlace {
 }
 
 /// Who wanted something: the resource behind an entry, or behind a port's state.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum TraceCause {
-    /// A flow of this switch, by its name.
-    Flow(String),
-    /// A raw entry that was declared, as `TABLE/NAME`.
-    Entry(String),
-    /// The built-in fabric, for what.
-    Fabric(String),
+pub struct TraceCause {
+    /// What kind of resource it is.
+    pub kind: CauseKind,
+    /// Its name; of a raw entry `TABLE/NAME`, of a subnet its prefix.
+    pub name: String,
+    /// What it has to do with the packet, where the name does not say it: `route to host h8`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// Whose it is, of what was declared over the API.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// The topology file that declares it, as its user named it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The line in that file, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+}
+
+/// Kinds of causes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum CauseKind {
+    /// A flow of this switch.
+    Flow,
+    /// A raw entry that was declared.
+    Entry,
+    /// A host, a router or a switch.
+    Node,
+    /// A link.
+    Link,
+    /// A subnet.
+    Subnet,
+    /// A network.
+    Network,
+    /// The built-in fabric itself; the name is a table's.
+    Fabric,
     /// Nothing matched in this table.
-    NoMatch(String),
-    /// The link behind the port.
-    Link(String),
-    /// An entry that nobody declared: another P4Runtime client wrote it, or it is about to go.
-    Foreign(String),
+    NoMatch,
+    /// An entry of this table that nobody declared: another P4Runtime client wrote it, or it is about to go.
+    #[default]
+    Foreign,
 }
 
 /// One switch on the way.

@@ -18,16 +18,20 @@ const LENGTH: u16 = 56;
 /// A source port that nobody listens on.
 const SOURCE_PORT: u16 = 49_152;
 
-const ICMP: u8 = 1;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const ICMPV6: u8 = 58;
+pub(super) const ICMP: u8 = 1;
+pub(super) const TCP: u8 = 6;
+pub(super) const UDP: u8 = 17;
+pub(super) const ICMPV6: u8 = 58;
 
 /// A packet, where it enters, and whom it is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Probe {
     pub(crate) at: Attachment,
     pub(crate) bytes: Vec<u8>,
+    pub(crate) source: IpAddr,
+    pub(crate) destination: IpAddr,
+    /// `None` is an echo request of either family.
+    pub(crate) proto: Option<u8>,
     /// The host that has the destination address.
     pub(crate) target: Option<String>,
 }
@@ -107,6 +111,9 @@ pub(crate) fn probe(
     Ok(Ok(Probe {
         at: interface.attachment.clone(),
         bytes,
+        source,
+        destination,
+        proto,
         target,
     }))
 }

@@ -7,7 +7,7 @@ use super::packet::Probe;
 use super::*;
 use crate::compile::GATEWAY_MAC;
 use crate::load;
-use crate::spec::trace::TraceRequest;
+use crate::spec::trace::{CauseKind, TraceRequest};
 
 const LAB: &str = r#"
 name: lab
@@ -85,4 +85,39 @@ fn families_follow_from_the_ends() {
     let four = four.unwrap();
     assert_eq!(four.bytes.len(), 14 + 20 + 8);
     assert_eq!(four.bytes[23], 47);
+}
+
+#[test]
+fn parts_are_found_in_the_file() {
+    let lab = lab();
+    let at = |part, detail: Option<&str>| {
+        let cause = cause::of_part(&lab, part, detail.map(str::to_owned));
+        assert_eq!(cause.detail.as_deref(), detail);
+        assert_eq!(cause.file.is_some(), cause.line.is_some());
+        assert!(cause.file.is_none_or(|file| file == "lab.yaml"));
+        (cause.kind, cause.name, cause.line)
+    };
+    let line = |text: &str| LAB.lines().position(|line| line.contains(text)).unwrap() + 1;
+    let node = |name: &str| Part::Node(name.to_owned());
+    let expected = (CauseKind::Node, "b".to_owned(), Some(line("b: {")));
+    assert_eq!(at(node("b"), Some("route to host b")), expected);
+    let expected = (CauseKind::Node, "s1".to_owned(), Some(line("s1: {")));
+    assert_eq!(at(node("s1"), None), expected);
+    let link = lab.hosts["b"].interfaces[0].attachment.port;
+    let link = lab.switches["s1"].ports[&link].link.clone();
+    let expected = (CauseKind::Link, link.clone(), Some(line("b:eth0")));
+    assert_eq!(at(Part::Link(link), None), expected);
+    // A subnet is where its first host is.
+    let subnet = Part::Subnet("default".to_owned(), "10.0.2.0/24".parse().unwrap());
+    let expected = (
+        CauseKind::Subnet,
+        "10.0.2.0/24".to_owned(),
+        Some(line("c: {")),
+    );
+    assert_eq!(at(subnet, None), expected);
+    let network = Part::Network("default".to_owned());
+    assert_eq!(
+        at(network, None),
+        (CauseKind::Network, "default".to_owned(), None)
+    );
 }

@@ -136,6 +136,15 @@ impl Builder {
         self
     }
 
+    /// Gives every host an address of one IPv6 subnet, too.
+    pub fn also_ipv6(self) -> Self {
+        let hosts: Vec<String> = self.model.hosts.keys().cloned().collect();
+        let numbered = hosts.iter().zip(1..);
+        numbered.fold(self, |builder, (host, number)| {
+            builder.also(host, &format!("2001:db8::{number:x}/64"))
+        })
+    }
+
     /// Limits what passes over a link.
     pub fn mtu(mut self, link: &str, mtu: u32) -> Self {
         let switches = self.model.switches.values_mut();

@@ -20,8 +20,8 @@ use weft_switch::recorder::{Hop, Path, PathFilter, Recorder};
 use weft_switch::state::State;
 use weft_switch::trace::{Walk, walk};
 
-use crate::frames::{self, Arp, BROADCAST};
-use crate::lab::{Builder, Lab, leaf_spine, ring, routed};
+use crate::frames::{self, Arp, BROADCAST, Ends6};
+use crate::lab::{Builder, Lab, dual, leaf_spine, ring, routed};
 
 fn wiring(model: &Model) -> Arc<Wiring> {
     let port = |(number, port): (&PortNo, &weft_controller::model::Port)| PortSpec {
@@ -145,7 +145,10 @@ fn ways(walk: &Walk, program: &Program) -> BTreeMap<(Vec<Hop>, Option<String>), 
 #[derive(Clone, Debug)]
 enum Sent {
     Udp { ttl: u8, port: u16 },
+    Udp6 { hop_limit: u8, port: u16 },
     Routed,
+    Routed6 { hop_limit: u8 },
+    Solicitation,
     ToNobody,
     Broadcast,
     Arp,
@@ -155,7 +158,10 @@ enum Sent {
 fn sent() -> impl Strategy<Value = Sent> {
     prop_oneof![
         4 => (1u8..4, any::<u16>()).prop_map(|(ttl, port)| Sent::Udp { ttl, port }),
+        4 => (1u8..4, any::<u16>()).prop_map(|(hop_limit, port)| Sent::Udp6 { hop_limit, port }),
         2 => Just(Sent::Routed),
+        2 => (1u8..4).prop_map(|hop_limit| Sent::Routed6 { hop_limit }),
+        1 => Just(Sent::Solicitation),
         1 => Just(Sent::ToNobody),
         1 => Just(Sent::Broadcast),
         1 => Just(Sent::Arp),
@@ -169,6 +175,31 @@ fn frame(lab: &Lab, from: &str, to: &str, sent: &Sent) -> Vec<u8> {
         Sent::Udp { ttl, port } => {
             ends.ttl = *ttl;
             frames::udp(ends, (*port, 53), b"question")
+        }
+        Sent::Udp6 { hop_limit, port } => {
+            let hop_limit = *hop_limit;
+            let ends = Ends6 {
+                hop_limit,
+                ..lab.ends6(from, to)
+            };
+            frames::udp6(ends, (*port, 53), b"question")
+        }
+        Sent::Routed6 { hop_limit } => {
+            let ends = Ends6 {
+                hop_limit: *hop_limit,
+                dst_mac: weft_controller::compile::GATEWAY_MAC,
+                ..lab.ends6(from, to)
+            };
+            frames::tcp6(ends, (7, 80), &[])
+        }
+        Sent::Solicitation => {
+            let ends = lab.ends6(from, to);
+            let target = ends.dst.octets();
+            let ends = Ends6 {
+                hop_limit: 255,
+                ..ends
+            };
+            frames::icmp6(ends, 135, [0; 4], &target)
         }
         Sent::Routed => {
             ends.dst_mac = weft_controller::compile::GATEWAY_MAC;
@@ -187,12 +218,13 @@ fn frame(lab: &Lab, from: &str, to: &str, sent: &Sent) -> Vec<u8> {
     }
 }
 
+/// Networks of up to five switches that speak both families.
 fn network() -> impl Strategy<Value = Builder> {
     (0usize..4, 1usize..4, 2usize..4).prop_map(|(kind, spines, leaves)| match kind {
-        0 => ring(leaves + 1),
-        1 => routed(),
-        2 => leaf_spine(spines, leaves, 2),
-        _ => ring(leaves + 1).without_fabric(),
+        0 => ring(leaves + 1).also_ipv6(),
+        1 => dual(),
+        2 => leaf_spine(spines, leaves, 2).also_ipv6(),
+        _ => ring(leaves + 1).also_ipv6().without_fabric(),
     })
 }
 

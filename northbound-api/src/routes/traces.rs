@@ -10,7 +10,8 @@ use super::Answer;
 use crate::problem::ProblemDocument;
 use crate::request::{Call, Document};
 
-/// What would become of a host's packet, hop by hop, by the switches' state as it is. Nothing is sent, no counter moves.
+/// What would become of a host's packet, hop by hop, by the switches' state as it is: nothing is sent, no counter moves.
+/// With `mode: live`, what becomes of the next real one.
 #[utoipa::path(
     post, path = "/v1/traces", tag = "topology",
     request_body = TraceQuestion,
@@ -47,7 +48,11 @@ impl utoipa::PartialSchema for TraceQuestion {
             "required": ["from"],
             "additionalProperties": false,
             "properties": {
-                "mode": { "type": "string", "enum": ["static"], "default": "static" },
+                "mode": { "type": "string", "enum": ["static", "live"], "default": "static" },
+                "within": {
+                    "type": "string", "default": "5s", "examples": ["500ms"],
+                    "description": "How long a packet is waited for, live; at most 30s.",
+                },
                 "from": end("The host that sends it."),
                 "to": end("Whom it is for: a host or an address; left out where `packet` has the destination."),
                 "packet": {
@@ -88,14 +93,19 @@ impl utoipa::PartialSchema for TraceFound {
         let text = |what: &str| json!({ "type": "string", "description": what });
         let cause = json!({
             "type": "object",
-            "description": "Who wanted it so; one of these.",
+            "description": "Who wanted it so.",
+            "required": ["kind", "name"],
             "properties": {
-                "flow": text("A flow of this switch, by its name."),
-                "entry": text("A raw entry that was declared, as TABLE/NAME."),
-                "fabric": text("The built-in fabric, for what."),
-                "noMatch": text("Nothing matched in this table."),
-                "link": text("The link behind the port."),
-                "foreign": text("An entry that nobody declared: another P4Runtime client wrote it, or it is about to go."),
+                "kind": {
+                    "type": "string",
+                    "description": "What kind of resource it is. `fabric`: the built-in fabric itself; `noMatch`: nothing matched in this table; `foreign`: an entry of this table that nobody declared.",
+                    "enum": ["flow", "entry", "node", "link", "subnet", "network", "fabric", "noMatch", "foreign"],
+                },
+                "name": text("Its name; of an entry TABLE/NAME, of a subnet its prefix."),
+                "detail": text("What it has to do with the packet, where the name does not say it."),
+                "owner": text("Whose it is, of what was declared over the API."),
+                "file": text("The topology file that declares it."),
+                "line": { "type": "integer", "minimum": 1, "description": "The line in that file." },
             },
         });
         let object = |what: &str| json!({ "type": "object", "description": what });
@@ -104,7 +114,7 @@ impl utoipa::PartialSchema for TraceFound {
             "description": "What becomes of the packet.",
             "required": ["verdict", "at", "hops"],
             "properties": {
-                "verdict": { "type": "string", "enum": ["delivered", "dropped", "toController"] },
+                "verdict": { "type": "string", "enum": ["delivered", "dropped", "toController", "notSeen"] },
                 "at": {
                     "type": "object",
                     "description": "Where it ends.",
@@ -154,6 +164,7 @@ impl utoipa::PartialSchema for TraceFound {
                     },
                 } },
                 "copies": object("Other copies that the packet became, counted by their ends."),
+                "diverged": { "type": "boolean", "description": "Live: the packet went another way than its headers and the switches' state foretell, so the tables of its hops are not known." },
                 "truncated": { "type": "boolean", "description": "There were too many copies to follow all." },
             },
         }))
