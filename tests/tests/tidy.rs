@@ -16,10 +16,11 @@ const MAX_LINES: usize = 800;
 const SKIPPED_FOLDERS: [&str; 4] = [".git", "target", "weft-failures", "__pycache__"];
 
 /// Files that programs write.
-const GENERATED: [&str; 3] = [
+const GENERATED: [&str; 4] = [
     "Cargo.lock",
     "docs/openapi.json",
     "docs/topology.schema.json",
+    "fuzz/Cargo.lock",
 ];
 
 /// The only file with `unsafe` code.
