@@ -40,3 +40,5 @@ mod testing;
 pub mod trace;
 pub mod vnet;
 mod worker;
+
+pub use server::apply_updates;

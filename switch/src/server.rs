@@ -17,6 +17,7 @@ pub(crate) use authority::Tolerant;
 pub(crate) use config::Programs;
 pub(crate) use idle::IdleWatch;
 pub(crate) use node::{announce_link, announce_port};
+pub use write::apply_updates;
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -71,10 +71,10 @@ fn make(model: Model) -> Edge {
     }
     let mut state = State::new(Arc::clone(&program));
     for Update { change, subject } in diff(&Desired::default(), &desired).updates() {
-        assert_eq!(change, Change::Insert);
+        assert_eq!(*change, Change::Insert);
         match subject {
-            Subject::Entry(entry) => state.insert(&entry),
-            Subject::Group(group) => state.insert_group(&group),
+            Subject::Entry(entry) => state.insert(entry),
+            Subject::Group(group) => state.insert_group(group),
         }
         .expect("the compile fits the pipeline");
     }

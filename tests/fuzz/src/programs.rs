@@ -43,7 +43,7 @@ fn check(pipeline: Pipeline) {
     };
     let bare = PortInfo {
         is_l2: false,
-        ..info.clone()
+        ..info
     };
     let ports: PortSet = [(PortNo(1), info), (PortNo(2), bare)].into_iter().collect();
     let datapath = Datapath {
@@ -82,28 +82,26 @@ fn changed(changes: &[u8]) -> Value {
 
 /// One change: a walk down to some part, and what becomes of it.
 fn change(root: &mut Value, bytes: &mut Bytes<'_>) {
-    let mut at = &mut *root;
+    let mut at = root;
     for _ in 0..12 {
         let choice = usize::from(bytes.u16());
-        let stop = choice % 8 == 7;
-        at = match at {
-            Value::Object(members) if !members.is_empty() && !stop => {
-                let index = choice / 8 % members.len();
-                match members.values_mut().nth(index) {
-                    Some(member) => member,
-                    None => return,
-                }
-            }
-            Value::Array(items) if !items.is_empty() && !stop => {
-                let index = choice / 8 % items.len();
-                &mut items[index]
-            }
-            here => {
-                alter(here, bytes);
-                return;
-            }
+        let len = match at {
+            Value::Object(members) => members.len(),
+            Value::Array(items) => items.len(),
+            _ => 0,
         };
+        if len == 0 || choice % 8 == 7 {
+            break;
+        }
+        let below = match at {
+            Value::Object(members) => members.values_mut().nth(choice / 8 % len),
+            Value::Array(items) => items.get_mut(choice / 8 % len),
+            _ => None,
+        };
+        let Some(below) = below else { return };
+        at = below;
     }
+    alter(at, bytes);
 }
 
 fn alter(value: &mut Value, bytes: &mut Bytes<'_>) {
