@@ -79,7 +79,7 @@ struct Drafting<'a, 'e> {
 }
 
 /// Most comparisons of globs with names.
-const MAX_COMPARED: usize = 20_000_000;
+const MAX_COMPARED: usize = 2_000_000;
 
 fn pair(a: usize, b: usize) -> (usize, usize) {
     (a.min(b), a.max(b))

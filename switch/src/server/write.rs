@@ -99,11 +99,17 @@ pub(super) async fn write(shared: &Arc<Shared>, request: wire::WriteRequest) -> 
 }
 
 /// Applies the updates of a write to a state that nobody forwards by yet, counters included; says what became of each.
-/// What fuzzing and tests need of a write.
-pub fn apply_updates(state: &mut State, updates: &[wire::Update]) -> Vec<Result<(), UpdateError>> {
+/// What fuzzing and tests need of a write to a switch with these ports.
+pub fn apply_updates(
+    state: &mut State,
+    ports: &BTreeSet<PortNo>,
+    updates: &[wire::Update],
+) -> Vec<Result<(), UpdateError>> {
     let mut counters = Vec::new();
-    let mut applied = |update| apply(state, update, &mut counters);
-    let results = updates.iter().map(&mut applied).collect();
+    let updates = updates.iter();
+    let results = updates
+        .map(|update| apply(state, ports, update, &mut counters))
+        .collect();
     for counter in &counters {
         set_counter(state, counter);
     }

@@ -42,11 +42,12 @@ fn write(schema: &Schema, updates: &[wire::Update]) {
             assert_eq!(again.as_ref(), Ok(&decoded));
         }
     }
+    let ports = edge.ports.iter().copied().collect();
     for mut state in [
         State::new(Arc::clone(&edge.program)),
         edge.datapath.state.clone(),
     ] {
-        let results = weft_switch::apply_updates(&mut state, updates);
+        let results = weft_switch::apply_updates(&mut state, &ports, updates);
         assert_eq!(results.len(), updates.len());
         read_back(schema, &state);
     }
