@@ -283,6 +283,22 @@ mod tests {
     }
 
     #[test]
+    fn default_routes_name_a_gateway_only_where_there_are_neighbours() {
+        let declared = hosts(
+            "name: t\ntopology:\n  nodes:\n    s1: { kind: switch }\n    a: { kind: host, ip: 10.1.0.1/24, gateway: 10.1.0.254 }\n    b: { kind: host, port: tun, ip: [10.1.0.2/24, '2001:db8::2/64'] }\n    c: { kind: host, port: tun, ip: 10.9.0.1/32 }\n",
+        );
+        let routes = |index: usize| {
+            let configs = configs(&declared[index]);
+            (configs[0].mac.is_some(), configs[0].routes.clone())
+        };
+        let gateway = DefaultRoute::Via("10.1.0.254".parse().unwrap());
+        assert_eq!(routes(0), (true, vec![gateway]));
+        let both = vec![DefaultRoute::Device4, DefaultRoute::Device6];
+        assert_eq!(routes(1), (false, both));
+        assert_eq!(routes(2), (false, vec![DefaultRoute::Device4]));
+    }
+
+    #[test]
     fn a_failing_host_leaves_none() {
         if !crate::netns::allowed("a_failing_host_leaves_none") {
             return;

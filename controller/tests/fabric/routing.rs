@@ -197,6 +197,11 @@ fn hosts_at_layer_3_ports_reach_everybody_without_ethernet() {
     let outcome = lab.send("b", &request.to_bytes());
     let answer = Arp::parse(outcome.only("b")).unwrap();
     assert_eq!((answer.sha, answer.spa), (GATEWAY_MAC, lab.ip("a")));
+    // A priority tag is taken off with Ethernet, another tag means another network.
+    let frame = frames::udp(through_gateway(&lab, "b", "a"), (1, 2), b"tagged");
+    let tagged = |vid| [&frame[..12], &[0x81, 0, 0xe0, vid], &frame[12..]].concat();
+    assert_eq!(lab.send("b", &tagged(0)).only("a")[12..], frame[26..]);
+    assert_eq!(lab.send("b", &tagged(7)).reasons(), ["not-routable"]);
     // Without Ethernet there are no broadcasts, and what goes to a group is for nobody.
     let request = Arp::request(lab.mac("b"), lab.ip("b"), "10.0.1.99".parse().unwrap());
     let outcome = lab.send("b", &request.to_bytes());

@@ -387,9 +387,11 @@ pub(super) fn egress() -> Control {
     // A replica for another edge; only the fabric's own floods have such.
     let replica = all([not_zero(field("std.instance"), 16), field("meta.flood")]);
     // What a layer-3 port can carry, and what others can: addresses are not invented here.
+    // VLAN 0 is a priority and no VLAN (IEEE 802.1Q §9.6).
     let bare_ip = all([
         any([valid("ipv4"), valid("ipv6")]),
-        not(valid("vlan[0]")),
+        is_zero(field("vlan[0].vid")),
+        not(valid("vlan[1]")),
         not(valid("fabric_eth")),
     ]);
     let mut copy_for_all = push_fabric(cast(20, field("std.instance")));
@@ -399,7 +401,10 @@ pub(super) fn egress() -> Control {
             field("std.egress_l3"),
             vec![
                 Step::drop_if(not(bare_ip), drops::NOT_IP),
-                Step::Run(vec![Op::SetInvalid("eth".into())]),
+                Step::Run(vec![
+                    Op::SetInvalid("eth".into()),
+                    when(valid("vlan[0]"), vec![pop("vlan", 1)]),
+                ]),
             ],
             vec![Step::drop_if(not(valid("eth")), drops::NO_ETHERNET)],
         ),
