@@ -15,6 +15,8 @@ fn labs() -> Vec<Lab> {
     let mut files: Vec<_> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
+        // Folders hold what a topology needs besides.
+        .filter(|path| path.is_file())
         .collect();
     files.sort();
     files
