@@ -144,6 +144,8 @@ pub struct TableSchema {
     pub is_const: bool,
     /// Each entry counts packets and bytes.
     pub counters: bool,
+    /// Each entry has a meter, of this unit.
+    pub meter: Option<MeterUnit>,
     /// Entries may have an idle timeout.
     pub idle_timeout: bool,
     /// Its annotations, `@…`.

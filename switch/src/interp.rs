@@ -159,6 +159,10 @@ impl<O: Observer> Machine<'_, O> {
         if O::COUNTS && table.counters {
             found.stats.counter.add(self.packets, self.bytes);
         }
+        if let (Some(def), Some(meter)) = (&table.meter, &found.meter) {
+            let color = self.entry_meter(def.unit, meter);
+            def.dst.write(&mut self.frame.arena, color as u128);
+        }
         if O::COUNTS && table.idle_timeout {
             found.stats.touch(self.now_ns);
         }

@@ -49,7 +49,7 @@ mod table;
 use serde::{Deserialize, Serialize};
 
 pub use action::{Action, Format, Op, Param};
-pub use array::{CounterArray, Meter, MeterUnit};
+pub use array::{CounterArray, DirectMeter, Meter, MeterUnit};
 pub use control::{Control, Node, NodeKind};
 pub use expr::{BinaryOp, Expr, UnaryOp};
 pub use header::{Bits, HeaderType, Instance, MetaField};

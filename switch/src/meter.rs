@@ -12,6 +12,7 @@
 //! change. A bucket may so be in debt for one super-packet, which must be paid back before the next may pass; over
 //! time the rate is exact, and a burst smaller than a super-packet does not stop everything.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use weft_proto::vocab::{CounterValue, MeterConfig, MeterCounters};
@@ -154,6 +155,50 @@ fn drawn(full_at: u64, now: u64, burst: u64, demand: Demand) -> Option<u64> {
         u64::MAX => 0,
         _ => full_at.saturating_add(demand.take),
     })
+}
+
+/// The meter of one entry.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct EntryMeter {
+    policer: Option<Arc<Policer>>,
+    colors: Arc<Colors>,
+}
+
+impl EntryMeter {
+    /// The same with another configuration; the bucket goes on where nothing changes.
+    pub(crate) fn configured(self, config: Option<MeterConfig>) -> Self {
+        match self.view().0 == config {
+            true => self,
+            false => Self {
+                policer: config.map(|config| Arc::new(Policer::new(config))),
+                ..self
+            },
+        }
+    }
+
+    /// Its configuration, and what has passed it.
+    pub(crate) fn view(&self) -> (Option<MeterConfig>, MeterCounters) {
+        let config = self.policer.as_ref().map(|policer| policer.config());
+        (config, self.colors.values())
+    }
+
+    /// Passes a packet of so many wire segments and bytes.
+    pub(crate) fn pass(&self, now_ns: u64, demand: Demand, (packets, bytes): (u64, u64)) -> Color {
+        let policer = self.policer.as_ref();
+        let color = policer.map_or(Color::Green, |policer| policer.pass(now_ns, demand));
+        self.colors.add(color, packets, bytes);
+        color
+    }
+
+    /// What a packet's colour would be; nothing is changed.
+    pub(crate) fn peek(&self, now_ns: u64, demand: Demand) -> Color {
+        let policer = self.policer.as_ref();
+        policer.map_or(Color::Green, |policer| policer.peek(now_ns, demand))
+    }
+
+    pub(crate) fn clear(&self) {
+        self.colors.clear();
+    }
 }
 
 /// Packets and bytes of each colour.

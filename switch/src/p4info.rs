@@ -23,6 +23,8 @@ pub(crate) const COUNTER: u32 = 0x1200_0000;
 /// Prefix of direct counter ids.
 const DIRECT_COUNTER: u32 = 0x1300_0000;
 
+/// Prefix of direct meter ids.
+const DIRECT_METER: u32 = 0x1500_0000;
 /// Prefix of meter ids.
 pub(crate) const METER: u32 = 0x1400_0000;
 
@@ -75,6 +77,15 @@ pub(crate) fn generate(
                 direct_table_id: id,
             });
         }
+        let mut resources = Vec::new();
+        if table.counters {
+            resources.push(counter);
+        }
+        if let Some(meter) = &table.meter {
+            let resource = array::direct_meter(index, &table.name, id, meter);
+            resources.extend(resource.preamble.as_ref().map(|preamble| preamble.id));
+            info.direct_meters.push(resource);
+        }
         info.tables.push(p4::Table {
             preamble: Some(preamble(id, &table.name, &table.doc, &table.annotations)),
             match_fields: match_fields(table, lowered),
@@ -91,11 +102,7 @@ pub(crate) fn generate(
                 .selector
                 .as_ref()
                 .map_or(0, |name| profiles[name.as_str()]),
-            direct_resource_ids: if table.counters {
-                vec![counter]
-            } else {
-                Vec::new()
-            },
+            direct_resource_ids: resources,
             size: table.size.into(),
             idle_timeout_behavior: if table.idle_timeout {
                 p4::table::IdleTimeoutBehavior::NotifyControl.into()

@@ -399,6 +399,13 @@ pub(crate) struct MeterDef {
 }
 
 #[derive(Debug)]
+pub(crate) struct DirectMeterDef {
+    pub(crate) unit: ir::MeterUnit,
+    /// Where the colour goes: metadata.
+    pub(crate) dst: Slot,
+}
+
+#[derive(Debug)]
 pub(crate) struct CounterDef {
     pub(crate) name: String,
     pub(crate) size: usize,
@@ -411,6 +418,7 @@ pub(crate) struct TableDef {
     pub(crate) key: KeyLayout,
     pub(crate) size: usize,
     pub(crate) counters: bool,
+    pub(crate) meter: Option<DirectMeterDef>,
     pub(crate) idle_timeout: bool,
     pub(crate) selector: Option<usize>,
     pub(crate) const_default: bool,

@@ -18,7 +18,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use weft_proto::vocab::{
-    CloneSession, CloneSessionId, CounterValue, MulticastGroup, MulticastGroupId, TableEntry,
+    CloneSession, CloneSessionId, CounterValue, MeterConfig, MeterCounters, MulticastGroup,
+    MulticastGroupId, TableEntry,
 };
 
 use crate::drops::{DropNames, DropReason};
@@ -71,6 +72,8 @@ pub struct EntryView<'a> {
     pub last_hit_ns: u64,
     /// The program gives it, and it cannot be changed.
     pub is_const: bool,
+    /// Its meter's configuration and counters, where the table has meters.
+    pub meter: Option<(Option<MeterConfig>, MeterCounters)>,
     stats: &'a Arc<Stats>,
 }
 

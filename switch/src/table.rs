@@ -29,6 +29,7 @@ use weft_proto::vocab::{EntryKey, FieldMatch, MatchKind, TableEntry};
 
 use self::buckets::{Bucket, Buckets};
 use crate::bits::{max_value, mix};
+use crate::meter::EntryMeter;
 use crate::selector::Group;
 use crate::state::Counter;
 
@@ -215,7 +216,7 @@ struct RangeCheck {
 }
 
 /// What an entry does, resolved.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Act {
     Call(Bound),
     Select(Group),
@@ -233,7 +234,7 @@ pub(crate) struct Bound {
 }
 
 /// An installed entry.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Installed {
     pub(crate) entry: TableEntry,
     pub(crate) key: PackedKey,
@@ -241,6 +242,8 @@ pub(crate) struct Installed {
     pub(crate) is_const: bool,
     /// When it was written.
     pub(crate) since_ns: u64,
+    /// Where the table has meters.
+    pub(crate) meter: Option<EntryMeter>,
     /// Shared with what this entry replaced.
     pub(crate) stats: Arc<Stats>,
 }

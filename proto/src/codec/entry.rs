@@ -309,6 +309,16 @@ fn encode_match((id, field_match): (&FieldId, &FieldMatch)) -> wire::FieldMatch 
     }
 }
 
+/// Whether a table's entries have meters.
+pub(super) fn has_meter(table: &TableSchema) -> Result<(), EntryError> {
+    match table.meter {
+        Some(_) => Ok(()),
+        None => Err(EntryError::NoMeter {
+            table: table.name.clone(),
+        }),
+    }
+}
+
 #[expect(deprecated, reason = "old clients may still set controller_metadata")]
 fn refuse_unsupported(table: &TableSchema, entry: &wire::TableEntry) -> Result<(), EntryError> {
     if entry.controller_metadata != 0 {
@@ -316,10 +326,8 @@ fn refuse_unsupported(table: &TableSchema, entry: &wire::TableEntry) -> Result<(
             what: "controller_metadata (use metadata)",
         });
     }
-    if entry.meter_config.is_some() || entry.meter_counter_data.is_some() {
-        return Err(EntryError::NoMeter {
-            table: table.name.clone(),
-        });
+    match entry.meter_config.is_some() || entry.meter_counter_data.is_some() {
+        true => has_meter(table),
+        false => Ok(()),
     }
-    Ok(())
 }

@@ -38,6 +38,10 @@ pub struct EntryFilter {
     pub counters: bool,
     /// The answer carries the time since the last hit.
     pub last_hit: bool,
+    /// The answer carries configurations of meters.
+    pub meters: bool,
+    /// The answer carries what has passed the meters.
+    pub meter_counters: bool,
 }
 
 impl EntryFilter {
@@ -72,6 +76,8 @@ pub enum Query {
     Entries(EntryFilter),
     /// Direct counters, as entities of their own.
     Counters(EntryFilter),
+    /// Direct meters, as entities of their own.
+    EntryMeters(EntryFilter),
     /// Multicast groups; `None` for all.
     Groups(Option<MulticastGroupId>),
     /// Cells of meters that belong to no table.
@@ -113,6 +119,8 @@ pub fn decode_filter(schema: &Schema, entry: &wire::TableEntry) -> Result<EntryF
         default_entry: entry.is_default_action,
         counters: entry.counter_data.is_some(),
         last_hit: entry.time_since_last_hit.is_some(),
+        meters: entry.meter_config.is_some(),
+        meter_counters: entry.meter_counter_data.is_some(),
         ..EntryFilter::default()
     };
     if entry.controller_metadata != 0 {
@@ -175,6 +183,8 @@ pub fn encode_filter(filter: &EntryFilter) -> wire::TableEntry {
         time_since_last_hit: filter
             .last_hit
             .then(wire::table_entry::IdleTimeout::default),
+        meter_config: filter.meters.then(wire::MeterConfig::default),
+        meter_counter_data: filter.meter_counters.then(wire::MeterCounterData::default),
         ..encode_key(&key)
     }
 }
@@ -203,6 +213,17 @@ pub fn decode_query(schema: &Schema, entity: &wire::Entity) -> Result<Query, Ent
             )),
             None => Err(EntryError::NoEntity),
         },
+        Some(Entity::DirectMeterEntry(meter)) => {
+            let filter = match &meter.table_entry {
+                Some(entry) => decode_filter(schema, entry)?,
+                None => EntryFilter::default(),
+            };
+            Ok(Query::EntryMeters(EntryFilter {
+                meters: true,
+                meter_counters: meter.counter_data.is_some(),
+                ..filter
+            }))
+        }
         Some(Entity::MeterEntry(entry)) => Ok(Query::Meters {
             cells: meter_cells(schema, entry)?,
             counters: entry.counter_data.is_some(),
@@ -244,6 +265,15 @@ pub fn encode_query(query: &Query) -> wire::Entity {
                 r#type: Some(Replication::MulticastGroupEntry(group)),
             })
         }
+        Query::EntryMeters(filter) => Entity::DirectMeterEntry(wire::DirectMeterEntry {
+            table_entry: Some(wire::TableEntry {
+                meter_config: None,
+                meter_counter_data: None,
+                ..encode_filter(filter)
+            }),
+            config: None,
+            counter_data: filter.meter_counters.then(wire::MeterCounterData::default),
+        }),
         Query::Meters { cells, counters } => Entity::MeterEntry(wire::MeterEntry {
             meter_id: cells.array.unwrap_or_default().0,
             index: cells.index.map(index),

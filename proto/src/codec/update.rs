@@ -1,7 +1,7 @@
 //! One update of a write, with the rules that depend on its type (P4Runtime §9.1, §12).
 
 use super::array::{clears, counter_cells, index, meter_cells, only_modified, value};
-use super::entry::{counter_value, encode_key, key, table};
+use super::entry::{counter_value, encode_key, has_meter, key, table};
 use super::filter::unsupported;
 use super::group::{group_id, session_id};
 use super::profile::{member_id, profile_group_id};
@@ -41,6 +41,10 @@ pub enum Entity {
         entry: TableEntry,
         /// The value to which the counter is set; `None` keeps it, and is zero for a new entry.
         counter: Option<CounterValue>,
+        /// What its meter is configured to; `None` makes every packet green.
+        meter: Option<MeterConfig>,
+        /// The meter's counters are set to zero.
+        clear: bool,
     },
     /// A multicast group. In a deletion only the id counts.
     Group(MulticastGroup),
@@ -65,6 +69,17 @@ pub enum Entity {
         meter: MeterId,
         /// The cell; `None` for all.
         index: Option<u32>,
+        /// Its configuration; `None` makes every packet green.
+        config: Option<MeterConfig>,
+        /// Its counters are set to zero.
+        clear: bool,
+    },
+    /// The meter of an entry; only modified.
+    EntryMeter {
+        /// The entry's key.
+        key: EntryKey,
+        /// The entry is the table's default entry.
+        is_default: bool,
         /// Its configuration; `None` makes every packet green.
         config: Option<MeterConfig>,
         /// Its counters are set to zero.
@@ -111,6 +126,7 @@ pub fn decode_update(schema: &Schema, update: &wire::Update) -> Result<Update, U
         entity::Entity::TableEntry(entry) => table_entry(schema, kind, entry)?,
         entity::Entity::DirectCounterEntry(counter) => direct_counter(schema, kind, counter)?,
         entity::Entity::PacketReplicationEngineEntry(entry) => replication(kind, entry)?,
+        entity::Entity::DirectMeterEntry(entry) => direct_meter(schema, kind, entry)?,
         entity::Entity::MeterEntry(entry) => meter(schema, kind, entry)?,
         entity::Entity::CounterEntry(entry) => counter_cell(schema, kind, entry)?,
         entity::Entity::ActionProfileMember(member) => {
@@ -132,7 +148,14 @@ pub fn encode_update(schema: &Schema, update: &Update) -> wire::Update {
         UpdateKind::Delete => update::Type::Delete,
     };
     let entity = match &update.entity {
-        Entity::Entry { entry, counter } => entity::Entity::TableEntry(wire::TableEntry {
+        Entity::Entry {
+            entry,
+            counter,
+            meter,
+            clear,
+        } => entity::Entity::TableEntry(wire::TableEntry {
+            meter_config: meter.map(encode_meter_config),
+            meter_counter_data: clear.then(wire::MeterCounterData::default),
             counter_data: counter.map(counter_data),
             // A switch refuses a write that says "constant"; it is for answers.
             is_const: false,
@@ -174,6 +197,19 @@ pub fn encode_update(schema: &Schema, update: &Update) -> wire::Update {
             config: config.map(encode_meter_config),
             counter_data: clear.then(wire::MeterCounterData::default),
         }),
+        Entity::EntryMeter {
+            key,
+            is_default,
+            config,
+            clear,
+        } => entity::Entity::DirectMeterEntry(wire::DirectMeterEntry {
+            table_entry: Some(wire::TableEntry {
+                is_default_action: *is_default,
+                ..encode_key(key)
+            }),
+            config: config.map(encode_meter_config),
+            counter_data: clear.then(wire::MeterCounterData::default),
+        }),
         Entity::CounterCell {
             counter,
             index: cell,
@@ -210,6 +246,8 @@ fn table_entry(
         return Ok(Entity::Entry {
             entry,
             counter: None,
+            meter: None,
+            clear: false,
         });
     }
     if entry.time_since_last_hit.is_some() {
@@ -220,6 +258,8 @@ fn table_entry(
     Ok(Entity::Entry {
         entry: decode_entry(schema, entry)?,
         counter: decode_counter(schema, entry)?,
+        meter: entry.meter_config.as_ref().map(meter_config).transpose()?,
+        clear: clears(entry.meter_counter_data.as_ref())?,
     })
 }
 
@@ -296,6 +336,23 @@ fn meter(
         index: cells.index,
         config: entry.config.as_ref().map(meter_config).transpose()?,
         clear: clears(entry.counter_data.as_ref())?,
+    })
+}
+
+fn direct_meter(
+    schema: &Schema,
+    kind: UpdateKind,
+    meter: &wire::DirectMeterEntry,
+) -> Result<Entity, EntryError> {
+    only_modified(kind, "direct meter")?;
+    let entry = meter.table_entry.as_ref().ok_or(EntryError::NoEntity)?;
+    let table = table(schema, entry.table_id)?;
+    has_meter(table)?;
+    Ok(Entity::EntryMeter {
+        key: key(table, entry)?,
+        is_default: entry.is_default_action,
+        config: meter.config.as_ref().map(meter_config).transpose()?,
+        clear: clears(meter.counter_data.as_ref())?,
     })
 }
 

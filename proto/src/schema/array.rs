@@ -75,7 +75,20 @@ pub(super) fn read(info: &wire::P4Info, schema: &mut Schema) -> Result<(), Schem
     Ok(())
 }
 
-pub(super) fn unit(spec: Option<&wire::MeterSpec>, name: &str) -> Result<MeterUnit, SchemaError> {
+/// What the meters of a table's entries measure, if it has some.
+pub(super) fn direct(info: &wire::P4Info, table: u32) -> Result<Option<MeterUnit>, SchemaError> {
+    let mut meters = info.direct_meters.iter();
+    let meter = meters.find(|meter| meter.direct_table_id == table);
+    let name = |meter: &wire::DirectMeter| {
+        let preamble = meter.preamble.as_ref();
+        preamble.map_or_else(String::new, |preamble| preamble.name.clone())
+    };
+    meter
+        .map(|meter| unit(meter.spec.as_ref(), &name(meter)))
+        .transpose()
+}
+
+fn unit(spec: Option<&wire::MeterSpec>, name: &str) -> Result<MeterUnit, SchemaError> {
     match spec.map(wire::MeterSpec::unit) {
         Some(Unit::Bytes) => Ok(MeterUnit::Bytes),
         Some(Unit::Packets) => Ok(MeterUnit::Packets),

@@ -180,6 +180,7 @@ fn table(
             .direct_counters
             .iter()
             .any(|counter| counter.direct_table_id == id),
+        meter: array::direct(info, id)?,
         idle_timeout: declared.idle_timeout_behavior() == IdleTimeoutBehavior::NotifyControl,
         annotations: notes(preamble),
     })

@@ -114,6 +114,7 @@ pub(super) fn table() -> Table {
         size: 65_536,
         selector: None,
         counters: true,
+        meter: None,
         idle_timeout: true,
         annotations: vec!["@weft_flows".into()],
     }

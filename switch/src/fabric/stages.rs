@@ -77,6 +77,7 @@ pub(super) fn table(name: &str) -> Table {
         size: 0,
         selector: None,
         counters: false,
+        meter: None,
         idle_timeout: false,
         annotations: Vec::new(),
     }

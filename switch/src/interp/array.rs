@@ -1,7 +1,8 @@
 //! Meters and counters that belong to no table.
 
 use super::Machine;
-use crate::meter::{Color, Demand};
+use crate::ir::MeterUnit;
+use crate::meter::{Color, Demand, EntryMeter};
 use crate::observe::Observer;
 
 impl<O: Observer> Machine<'_, O> {
@@ -12,6 +13,15 @@ impl<O: Observer> Machine<'_, O> {
         match O::COUNTS {
             true => cells.pass(index, self.now_ns, demand, (self.packets, self.bytes)),
             false => cells.peek(index, self.now_ns, demand),
+        }
+    }
+
+    /// What an entry's meter says of this packet.
+    pub(super) fn entry_meter(&self, unit: MeterUnit, meter: &EntryMeter) -> Color {
+        let demand = Demand::new(unit, self.packets, self.bytes);
+        match O::COUNTS {
+            true => meter.pass(self.now_ns, demand, (self.packets, self.bytes)),
+            false => meter.peek(self.now_ns, demand),
         }
     }
 

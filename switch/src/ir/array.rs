@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::FieldRef;
+
 /// An array of meters (RFC 2698, colour-blind). A cell that nobody has configured says that every packet is green.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -18,6 +20,17 @@ pub struct Meter {
     /// P4Info annotations.
     #[serde(default)]
     pub annotations: Vec<String>,
+}
+
+/// A meter of each entry of a table, its default entry included. It meters the packets that hit the entry; what it says
+/// of one is stored before the entry's action runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DirectMeter {
+    /// What it measures.
+    pub unit: MeterUnit,
+    /// Metadata of 2 bits or more: 0 green, 1 yellow, 2 red.
+    pub dst: FieldRef,
 }
 
 /// What a meter measures.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Expr, FieldRef, Format, Masked};
+use super::{DirectMeter, Expr, FieldRef, Format, Masked};
 
 /// A match-action table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,6 +36,9 @@ pub struct Table {
     /// Whether entries have counters.
     #[serde(default)]
     pub counters: bool,
+    /// The meter that each entry has.
+    #[serde(default)]
+    pub meter: Option<DirectMeter>,
     /// Whether entries may time out.
     #[serde(default)]
     pub idle_timeout: bool,

@@ -2,7 +2,7 @@
 
 use weft_proto::p4::config::v1 as p4;
 
-use super::{COUNTER, METER, preamble};
+use super::{COUNTER, DIRECT_METER, METER, number, preamble};
 use crate::ir;
 
 pub(super) fn counters(pipeline: &ir::Pipeline) -> Vec<p4::Counter> {
@@ -36,8 +36,23 @@ pub(super) fn meters(pipeline: &ir::Pipeline) -> Vec<p4::Meter> {
         .collect()
 }
 
+/// The meter of a table's entries.
+pub(super) fn direct_meter(
+    index: usize,
+    table: &str,
+    id: u32,
+    meter: &ir::DirectMeter,
+) -> p4::DirectMeter {
+    let name = format!("{table}_meter");
+    p4::DirectMeter {
+        preamble: Some(preamble(DIRECT_METER + number(index) + 1, &name, "", &[])),
+        spec: Some(spec(meter.unit)),
+        direct_table_id: id,
+    }
+}
+
 /// Two rates, three colours, in one unit.
-pub(super) fn spec(unit: ir::MeterUnit) -> p4::MeterSpec {
+fn spec(unit: ir::MeterUnit) -> p4::MeterSpec {
     p4::MeterSpec {
         unit: match unit {
             ir::MeterUnit::Bytes => p4::meter_spec::Unit::Bytes,

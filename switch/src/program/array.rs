@@ -4,6 +4,7 @@ use super::expr::Scope;
 use super::layout::Home;
 use super::lower::Lower;
 use super::{CounterDef, Instr, MAX_ARRAYS, MAX_CELLS, MeterDef};
+use crate::bits::Slot;
 use crate::ir;
 
 impl Lower<'_> {
@@ -68,17 +69,22 @@ impl Lower<'_> {
         let meter = declared.position(|meter| meter.name == name);
         let meter = self.array(object, "meter", name, meter);
         let index = self.sized(object, "the index", index, 32, scope);
+        Some(Instr::Meter {
+            dst: self.color(object, dst)?,
+            meter: meter?,
+            index: index?,
+        })
+    }
+
+    /// The place of a colour.
+    pub(crate) fn color(&mut self, object: &str, dst: &str) -> Option<Slot> {
         let field = self.field(object, dst)?;
         if !matches!(field.home, Home::Meta) || field.bits < 2 {
             let problem = format!("{dst} is no metadata of 2 bits or more, as a colour needs");
             self.errors.push(object, problem);
             return None;
         }
-        Some(Instr::Meter {
-            meter: meter?,
-            index: index?,
-            dst: field.slot,
-        })
+        Some(field.slot)
     }
 
     /// Lowers [`ir::Op::Count`].

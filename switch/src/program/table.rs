@@ -9,7 +9,7 @@ use weft_proto::vocab::{
 
 use super::expr::Scope;
 use super::lower::Lower;
-use super::{MAX_KEYS, TableDef};
+use super::{DirectMeterDef, MAX_KEYS, TableDef};
 use crate::bits::max_value;
 use crate::table::KeyLayout;
 use crate::{ir, p4info};
@@ -125,12 +125,18 @@ impl Lower<'_> {
             self.errors
                 .push(&object, "has equal constant entries, or more than its size");
         }
+        let meter = table.meter.as_ref().and_then(|meter| {
+            let dst = self.color(&object, &meter.dst)?;
+            let unit = meter.unit;
+            Some(DirectMeterDef { unit, dst })
+        });
         TableDef {
             name: table.name.clone(),
             keys: keys.into(),
             key: KeyLayout::new(&fields),
             size: table.size as usize,
             counters: table.counters,
+            meter,
             idle_timeout: table.idle_timeout,
             selector,
             const_default: table.const_default,

@@ -3,7 +3,8 @@
 use tonic::{Code, Status};
 use weft_proto::codec::{
     EntryFilter, Query, counter_data, decode_query, encode_counter_cell, encode_entry,
-    encode_group, encode_member, encode_meter, encode_profile_group, encode_session,
+    encode_group, encode_member, encode_meter, encode_meter_config, encode_meter_counters,
+    encode_profile_group, encode_session,
 };
 use weft_proto::p4::v1 as wire;
 use weft_proto::p4::v1::entity::Entity;
@@ -63,6 +64,7 @@ pub(super) struct Answer {
 enum Shape {
     Entry,
     Counter,
+    Meter,
 }
 
 struct Reader<'a> {
@@ -89,6 +91,18 @@ impl Reader<'_> {
                 if out.len() == before && (filter.key().is_some() || filter.default_entry) {
                     let problem = "there is no such entry";
                     return Err(UpdateError::new(Code::NotFound, problem));
+                }
+            }
+            Query::EntryMeters(filter) => {
+                let table = filter.table.and_then(|table| self.schema.table(table));
+                if let Some(table) = table.filter(|table| table.meter.is_none()) {
+                    let problem = format!("table `{}` has no direct meter", table.name);
+                    return Err(UpdateError::new(Code::InvalidArgument, problem));
+                }
+                let before = out.len();
+                self.select(filter, Shape::Meter, out);
+                if out.len() == before && (filter.key().is_some() || filter.default_entry) {
+                    return Err(missing("the entry".into()));
                 }
             }
             Query::Groups(None) => {
@@ -200,7 +214,11 @@ impl Reader<'_> {
             .schema
             .tables()
             .filter(|table| filter.table.is_none_or(|wanted| wanted == table.id))
-            .filter(|table| table.counters || !what.needs_counters());
+            .filter(|table| match what {
+                Shape::Entry => true,
+                Shape::Counter => table.counters,
+                Shape::Meter => table.meter.is_some(),
+            });
         for table in tables {
             let views = self.views(table, filter);
             let wanted = views.into_iter().filter(|view| filter.accepts(view.entry));
@@ -235,6 +253,12 @@ impl Reader<'_> {
         if filter.counters && table.counters {
             entry.counter_data = view.counter.map(|counter| counter_data(counter.value()));
         }
+        if let Some((config, counters)) = view.meter {
+            let config = config.filter(|_| filter.meters);
+            entry.meter_config = config.map(encode_meter_config);
+            let counters = filter.meter_counters.then_some(counters);
+            entry.meter_counter_data = counters.map(encode_meter_counters);
+        }
         if filter.last_hit && table.idle_timeout && !filter.default_entry {
             let elapsed = self.now.0.saturating_sub(view.last_hit_ns);
             entry.time_since_last_hit = Some(wire::table_entry::IdleTimeout {
@@ -246,24 +270,30 @@ impl Reader<'_> {
 }
 
 impl Shape {
-    fn needs_counters(self) -> bool {
-        matches!(self, Self::Counter)
-    }
-
     fn entity(self, mut entry: wire::TableEntry) -> Entity {
         match self {
             Self::Entry => Entity::TableEntry(entry),
             Self::Counter => Entity::DirectCounterEntry(wire::DirectCounterEntry {
                 data: entry.counter_data.take(),
-                table_entry: Some(wire::TableEntry {
-                    table_id: entry.table_id,
-                    r#match: entry.r#match,
-                    priority: entry.priority,
-                    is_default_action: entry.is_default_action,
-                    ..wire::TableEntry::default()
-                }),
+                table_entry: Some(key(entry)),
+            }),
+            Self::Meter => Entity::DirectMeterEntry(wire::DirectMeterEntry {
+                config: entry.meter_config.take(),
+                counter_data: entry.meter_counter_data.take(),
+                table_entry: Some(key(entry)),
             }),
         }
+    }
+}
+
+/// The key of an entry, and nothing else of it.
+fn key(entry: wire::TableEntry) -> wire::TableEntry {
+    wire::TableEntry {
+        table_id: entry.table_id,
+        r#match: entry.r#match,
+        priority: entry.priority,
+        is_default_action: entry.is_default_action,
+        ..wire::TableEntry::default()
     }
 }
 

@@ -34,6 +34,8 @@ enum SetCounter {
         index: Option<u32>,
         value: CounterValue,
     },
+    /// Those of an entry's meter, to zero.
+    EntryMeter { key: EntryKey, is_default: bool },
     /// Those of a meter, to zero.
     Meter { meter: MeterId, index: Option<u32> },
 }
@@ -126,7 +128,12 @@ fn apply(
     let Update { kind, entity } = decode_update(state.program().schema(), update)?;
     check_watched(ports, &entity)?;
     match entity {
-        Entity::Entry { mut entry, counter } => {
+        Entity::Entry {
+            mut entry,
+            counter,
+            meter,
+            clear,
+        } => {
             match kind {
                 UpdateKind::Insert => state.insert(&entry).map_err(refused)?,
                 UpdateKind::Modify => modify(state, &mut entry)?,
@@ -135,6 +142,17 @@ fn apply(
             let TableEntry {
                 key, is_default, ..
             } = entry;
+            let metered = view(state, &key, is_default).is_some_and(|view| view.meter.is_some());
+            if metered && kind != UpdateKind::Delete {
+                // Unset, also in a modification, it is the default (§9.1.7).
+                state
+                    .set_entry_meter(&key, is_default, meter)
+                    .map_err(refused)?;
+            }
+            counters.extend(clear.then(|| SetCounter::EntryMeter {
+                key: key.clone(),
+                is_default,
+            }));
             counters.extend(counter.map(|value| SetCounter::Direct {
                 key,
                 is_default,
@@ -187,6 +205,17 @@ fn apply(
         } => {
             state.set_meter(meter, index, config).map_err(refused)?;
             counters.extend(clear.then_some(SetCounter::Meter { meter, index }));
+        }
+        Entity::EntryMeter {
+            key,
+            is_default,
+            config,
+            clear,
+        } => {
+            state
+                .set_entry_meter(&key, is_default, config)
+                .map_err(refused)?;
+            counters.extend(clear.then_some(SetCounter::EntryMeter { key, is_default }));
         }
         Entity::CounterCell {
             counter,
@@ -276,6 +305,7 @@ fn set_counter(state: &State, set: &SetCounter) {
             // It was checked before the batch was accepted.
             let _ = state.set_counter(*counter, *index, *value);
         }
+        SetCounter::EntryMeter { key, is_default } => state.clear_entry_meter(key, *is_default),
         SetCounter::Meter { meter, index } => state.clear_meter(*meter, *index),
     }
 }

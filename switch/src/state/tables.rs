@@ -8,7 +8,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use weft_proto::vocab::{ActionCall, EntryKey, TableAction, TableEntry, TableId};
+use weft_proto::vocab::{ActionCall, EntryKey, MeterConfig, TableAction, TableEntry, TableId};
+
+use crate::meter::EntryMeter;
 
 use super::idle::timeout;
 use super::{EntryView, Fingerprint, State, TableState, WriteError, check, fingerprint};
@@ -74,6 +76,7 @@ impl State {
                 size: def.size,
             });
         }
+        let def_meter = def.meter.as_ref().map(|_| EntryMeter::default());
         let act = self.resolve(index, entry, None)?;
         let installed = Installed {
             entry: entry.clone(),
@@ -81,6 +84,7 @@ impl State {
             act,
             is_const: false,
             since_ns: self.now_ns,
+            meter: def_meter,
             stats,
         };
         self.wrote_timeout(entry);
@@ -109,6 +113,7 @@ impl State {
             act,
             is_const: false,
             since_ns: self.now_ns,
+            meter: old.meter.clone(),
             stats: old.stats.clone(),
         };
         self.wrote_timeout(entry);
@@ -194,6 +199,58 @@ impl State {
         })
     }
 
+    /// Configures the meter of an entry, constant ones included, or of a default entry; `None` makes every packet green.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`]; nothing is changed then.
+    pub fn set_entry_meter(
+        &mut self,
+        key: &EntryKey,
+        is_default: bool,
+        config: Option<MeterConfig>,
+    ) -> Result<(), WriteError> {
+        let what = check::table_name(&self.program, key.table);
+        super::array::check_config(&what, config)?;
+        let missing = || WriteError::NotFound {
+            what: format!("an entry of {what} with a meter"),
+        };
+        let index = self.program.table_index(key.table).ok_or_else(missing)?;
+        let packed = self.program.tables[index].key.pack(key);
+        let table = &self.tables[index];
+        let found = match is_default {
+            true => table.default.as_ref(),
+            false => table.index.get(key, &packed),
+        };
+        let found = found.filter(|found| found.meter.is_some());
+        let mut next = Installed::clone(found.ok_or_else(missing)?);
+        next.meter = next.meter.map(|meter| meter.configured(config));
+        let table = Arc::make_mut(&mut self.tables[index]);
+        match is_default {
+            true => table.default = Some(Arc::new(next)),
+            false => {
+                table.index.put(Arc::new(next));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets the counters of an entry's meter to zero.
+    pub fn clear_entry_meter(&self, key: &EntryKey, is_default: bool) {
+        let Some(index) = self.program.table_index(key.table) else {
+            return;
+        };
+        let packed = self.program.tables[index].key.pack(key);
+        let table = &self.tables[index];
+        let found = match is_default {
+            true => table.default.as_ref(),
+            false => table.index.get(key, &packed),
+        };
+        if let Some(meter) = found.and_then(|found| found.meter.as_ref()) {
+            meter.clear();
+        }
+    }
+
     fn modify_default(&mut self, index: usize, entry: &TableEntry) -> Result<(), WriteError> {
         let def = &self.program.tables[index];
         if def.const_default {
@@ -214,6 +271,10 @@ impl State {
                 act: resolve_call(&self.program, entry)?,
                 is_const: false,
                 since_ns: self.now_ns,
+                meter: match &self.tables[index].default {
+                    Some(old) if written => old.meter.clone(),
+                    _ => def.meter.as_ref().map(|_| EntryMeter::default()),
+                },
                 stats: self.tables[index]
                     .default
                     .as_ref()
@@ -275,6 +336,7 @@ impl State {
             counter: table.counters.then_some(&found.stats.counter),
             last_hit_ns: found.stats.last_hit_ns.load(Ordering::Relaxed),
             is_const: found.is_const,
+            meter: found.meter.as_ref().map(EntryMeter::view),
             stats: &found.stats,
         }
     }
@@ -302,6 +364,7 @@ pub(super) fn initial(table: &TableDef) -> TableState {
             },
             is_const,
             since_ns: 0,
+            meter: table.meter.as_ref().map(|_| EntryMeter::default()),
             stats: Arc::default(),
         })
     };

@@ -125,6 +125,7 @@ fn installed(layout: &KeyLayout, key: &EntryKey, serial: u128) -> Arc<Installed>
         }),
         is_const: false,
         since_ns: 0,
+        meter: None,
         stats: Arc::default(),
     })
 }

@@ -106,6 +106,7 @@ pub(crate) fn table(name: &str, actions: &[&str], size: u32) -> Table {
         size,
         selector: None,
         counters: false,
+        meter: None,
         idle_timeout: false,
         annotations: vec![],
     }

@@ -6,6 +6,7 @@ mod arrays;
 mod bed;
 mod bytestrings;
 mod counters;
+mod direct_meters;
 mod errors;
 mod idle;
 mod packet_io;

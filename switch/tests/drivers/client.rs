@@ -362,6 +362,8 @@ pub(crate) fn update(kind: UpdateKind, entry: TableEntry) -> Update {
         entity: Entity::Entry {
             entry,
             counter: None,
+            meter: None,
+            clear: false,
         },
     }
 }

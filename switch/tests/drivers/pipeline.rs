@@ -96,6 +96,39 @@ pub(crate) fn with_constants() -> Pipeline {
     pipeline
 }
 
+/// The pipeline with a meter for each entry of `forward`; what is red is dropped.
+pub(crate) fn with_direct_meters() -> Pipeline {
+    use weft_switch::ir::{BinaryOp, DirectMeter, Expr, MeterUnit, Node, NodeKind, Op};
+
+    let mut pipeline = pipeline();
+    pipeline.tables[0].meter = Some(DirectMeter {
+        unit: MeterUnit::Packets,
+        dst: "meta.color".into(),
+    });
+    let red = Expr::Const { value: 2, bits: 2 };
+    let color = Expr::Field("meta.color".into());
+    let ops = vec![Op::If {
+        cond: Expr::Binary(BinaryOp::Eq, Box::new(color), Box::new(red)),
+        then: vec![Op::Drop("red".into()), Op::Exit],
+        otherwise: Vec::new(),
+    }];
+    let forward = pipeline.ingress.nodes.iter_mut();
+    for node in forward {
+        if let NodeKind::Table { table, next, .. } = &mut node.kind
+            && table == "forward"
+        {
+            let kind = NodeKind::Run {
+                ops: ops.clone(),
+                next: next.replace("judge".into()),
+            };
+            let name = "judge".into();
+            pipeline.ingress.nodes.push(Node { name, kind });
+            break;
+        }
+    }
+    pipeline
+}
+
 /// Any pipeline as a controller pushes it.
 pub(crate) fn config_of(pipeline: Pipeline, cookie: u64) -> wire::ForwardingPipelineConfig {
     let device_config = serde_json::to_vec(&pipeline).unwrap();

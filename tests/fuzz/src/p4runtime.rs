@@ -90,6 +90,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
             Subject::Entry(entry) => Entity::Entry {
                 entry,
                 counter: None,
+                meter: None,
+                clear: false,
             },
             Subject::Group(group) => Entity::Group(group),
         };

@@ -404,7 +404,6 @@ fn entities_that_are_not_built_are_unimplemented() {
     let schema = schema();
     let entities = [
         Entity::ExternEntry(Default::default()),
-        Entity::DirectMeterEntry(Default::default()),
         Entity::ValueSetEntry(Default::default()),
         Entity::RegisterEntry(Default::default()),
         Entity::DigestEntry(Default::default()),

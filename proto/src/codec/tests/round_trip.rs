@@ -228,7 +228,7 @@ proptest! {
     #[test]
     fn updates((schema, entry) in with(entries), counter in counters()) {
         for kind in [UpdateKind::Insert, UpdateKind::Modify] {
-            let entity = Entity::Entry { entry: entry.clone(), counter };
+            let entity = Entity::Entry { entry: entry.clone(), counter, meter: None, clear: false };
             let update = Update { kind, entity };
             prop_assert_eq!(decode_update(&schema, &encode_update(&schema, &update)), Ok(update));
         }
@@ -240,6 +240,8 @@ proptest! {
                 ..entry.clone()
             },
             counter: None,
+            meter: None,
+            clear: false,
         };
         let update = Update { kind: UpdateKind::Delete, entity };
         prop_assert_eq!(decode_update(&schema, &encode_update(&schema, &update)), Ok(update));

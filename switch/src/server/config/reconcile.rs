@@ -86,10 +86,21 @@ fn keep_entry(
     };
     if view.is_const {
         to.keep_counts(&entry.key, view);
-        return Ok(());
+        return keep_meter(to, &entry, view);
     }
     to.insert_kept(&entry, view)
-        .map_err(|error| error.to_string())
+        .map_err(|error| error.to_string())?;
+    keep_meter(to, &entry, view)
+}
+
+/// The configuration of an entry's meter.
+fn keep_meter(to: &mut State, entry: &TableEntry, view: &EntryView<'_>) -> Result<(), String> {
+    match view.meter {
+        Some((Some(config), _)) => to
+            .set_entry_meter(&entry.key, entry.is_default, Some(config))
+            .map_err(|error| error.to_string()),
+        _ => Ok(()),
+    }
 }
 
 fn keep_default(
@@ -111,7 +122,7 @@ fn keep_default(
         to.modify(&entry).map_err(|error| error.to_string())?;
     }
     to.keep_default_counts(entry.key.table, view);
-    Ok(())
+    keep_meter(to, &entry, view)
 }
 
 fn initial(table: &TableSchema) -> Option<TableAction> {

@@ -33,6 +33,7 @@ async fn decides_the_next_packet(config: Config) {
     let one = lab.host.attach_memory(at(1, 1)).unwrap();
     let two = lab.host.attach_memory(at(1, 2)).unwrap();
     let _primary = lab.own(1).await;
+    let entry = lab.host.counters(at(1, 1)).unwrap();
     for round in 0..50u8 {
         let sent = frame(0x0800, &[round; 60]);
         lab.write(1, &[insert(forward(1, "send", &[2]))])
@@ -43,6 +44,13 @@ async fn decides_the_next_packet(config: Config) {
         let delete = update(UpdateKind::Delete, forward(1, "send", &[2]));
         lab.write(1, &[delete]).await.unwrap();
         one.send(&sent);
+        // The next write must not come before the packet is through.
+        let through = async {
+            while entry.rx().frames < 2 * (u64::from(round) + 1) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(SOON, through).await.unwrap();
     }
     assert_eq!(two.receive(A_WHILE), None);
     let (rx, tx) = (
