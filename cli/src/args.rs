@@ -73,6 +73,8 @@ pub(crate) enum Command {
     Exec(Exec),
     /// Build a lab, run the file's tests, take it down
     Test(Test),
+    /// Declare what a file says beside its topology, and take back what it does not say any more
+    Apply(Apply),
     /// Show any REST collection, or one object of it
     Get(Get),
     /// List, declare and delete flows of switches
@@ -173,6 +175,24 @@ pub(crate) struct Test {
     /// Segment super-packets and complete checksums before a host's kernel sees them, so that it checks them
     #[arg(long)]
     pub(crate) no_offloads: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Apply {
+    /// The topology file
+    pub(crate) file: PathBuf,
+    /// Say what would change; nothing is stored
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Leave what the file does not say any more
+    #[arg(long)]
+    pub(crate) no_prune: bool,
+    /// Take over what other owners made
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Wait so many seconds until the switches have it; 0: do not wait
+    #[arg(long, default_value_t = 5, value_name = "SECONDS")]
+    pub(crate) wait: u32,
 }
 
 #[derive(Debug, Args)]
@@ -309,7 +329,7 @@ pub(crate) struct LinkSet {
     /// The link, by its name or by one of its ends, NODE:INTERFACE
     pub(crate) link: String,
     /// Whether it carries packets
-    #[arg(value_enum, required_unless_present_any = ["delay", "jitter", "loss", "rate", "clear"])]
+    #[arg(value_enum, required_unless_present_any = ["delay", "jitter", "loss", "rate", "clear", "metric", "capacity"])]
     pub(crate) state: Option<LinkState>,
     /// How long packets travel, for example 10ms
     #[arg(long, value_name = "D")]
@@ -324,8 +344,14 @@ pub(crate) struct LinkSet {
     #[arg(long, value_name = "R")]
     pub(crate) rate: Option<String>,
     /// Take all impairments away
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["delay", "jitter", "loss", "rate"])]
     pub(crate) clear: bool,
+    /// The cost of crossing it, 1 and up
+    #[arg(long, value_name = "N")]
+    pub(crate) metric: Option<u32>,
+    /// What fits, for path computation, for example 1gbit
+    #[arg(long, value_name = "R")]
+    pub(crate) capacity: Option<String>,
     /// Wait so many seconds until the network has followed; 0: do not wait
     #[arg(long, default_value_t = 5, value_name = "SECONDS")]
     pub(crate) wait: u32,

@@ -1,6 +1,7 @@
 //! What each command does: a thin layer over the lab and the API.
 
 pub(crate) mod api;
+pub(crate) mod apply;
 pub(crate) mod capture;
 pub(crate) mod completions;
 pub(crate) mod controller;

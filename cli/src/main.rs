@@ -105,6 +105,7 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Down(args) => commands::lab::down(global, args).await?,
         Command::Labs => commands::lab::labs(global).await?,
         Command::Status => commands::status::run(global).await?,
+        Command::Apply(args) => commands::apply::run(global, args).await?,
         Command::Get(args) => commands::get::run(global, args).await?,
         Command::Flow(args) => commands::flow::run(global, args).await?,
         Command::Pipeline(args) => commands::pipeline::run(global, args).await?,

@@ -77,8 +77,13 @@ pub(crate) async fn call(
     let answer = client.request(method, path, headers, body).await?;
     match status_code(answer.status) {
         None => Ok(answer),
-        Some(code) => Err(Failure::laid_out(code, problem(&answer))),
+        Some(code) => Err(failure(code, &answer)),
     }
+}
+
+/// What an answer says is wrong.
+pub(crate) fn failure(code: u8, answer: &Answer) -> Failure {
+    Failure::laid_out(code, problem(answer))
 }
 
 /// The exit status for an answer; none for one that is no error.

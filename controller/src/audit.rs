@@ -6,10 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use weft_proto::schema::Schema;
-use weft_proto::vocab::{MulticastGroup, TableAction, TableEntry};
+use weft_proto::vocab::{TableAction, TableEntry};
 
-use crate::compile::{Desired, Observed, OwnerTag, Subject, default_entry, table_entry};
+use crate::compile::{
+    Desired, MeterKey, Observed, Owner, OwnerTag, Subject, default_entry, table_entry,
+};
 use crate::resource::Place;
+use crate::southbound::SwitchState;
 use crate::store::Revision;
 
 /// What a switch must hold, and who wants it.
@@ -19,12 +22,14 @@ pub(crate) struct Wanted {
     pub(crate) state: Desired,
     /// What was declared, by metadata.
     pub(crate) places: BTreeMap<Vec<u8>, Place>,
+    /// The metadata of those who want meters.
+    pub(crate) meters: BTreeMap<MeterKey, Vec<u8>>,
 }
 
 /// One place on a switch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The entry or group, as it is wanted, or as it is held where nobody wants it.
+    /// The entry, group or meter, as it is wanted, or as it is held where nobody wants it.
     pub subject: Subject,
     /// What the switch holds instead, where that differs.
     pub held: Option<Subject>,
@@ -61,12 +66,13 @@ impl SwitchDiff {
 }
 
 /// Compares.
-pub(crate) fn compare(
-    schema: &Schema,
-    wanted: &Wanted,
-    entries: Vec<TableEntry>,
-    groups: Vec<MulticastGroup>,
-) -> SwitchDiff {
+pub(crate) fn compare(schema: &Schema, wanted: &Wanted, state: SwitchState) -> SwitchDiff {
+    let SwitchState {
+        entries,
+        groups,
+        meters,
+        undecodable,
+    } = state;
     let mut held = Observed::default();
     for entry in entries {
         if !entry.is_default || is_changed_default(schema, wanted, &entry) {
@@ -77,8 +83,10 @@ pub(crate) fn compare(
     for group in groups {
         held.groups.insert(group.id, group);
     }
+    held.meters.extend(meters);
     let mut diff = SwitchDiff {
         revision: wanted.revision,
+        undecodable,
         ..SwitchDiff::default()
     };
     let state = &wanted.state;
@@ -96,6 +104,13 @@ pub(crate) fn compare(
     });
     sort.all(&state.groups, &held.groups, |_, group| {
         (Subject::Group(group.clone()), group.metadata.clone())
+    });
+    // A meter carries no mark; who wants it is known where somebody does, and all others are ours to reset.
+    sort.all(&state.meters, &held.meters, |key, config| {
+        let wanted = wanted.meters.get(key).cloned();
+        let unwanted = || OwnerTag::new(Owner::Flow, "").to_metadata();
+        let metadata = wanted.unwrap_or_else(unwanted);
+        (Subject::Meter(key.cell(Some(*config))), metadata)
     });
     diff
 }

@@ -15,6 +15,7 @@ pub use diff::{Change, Plan, Subject, Update, apply, diff};
 pub use explain::{Part, Purpose, explain};
 pub use fabric::{FABRIC_GROUPS_END, Fabric, FabricError, GATEWAY_MAC, node_label};
 pub use fabric_names::MissingName;
+pub(crate) use owner::fnv1a;
 pub use owner::{Owner, OwnerTag};
-pub use state::{Conflict, DefaultEntry, Desired, Entry, Observed};
+pub use state::{Conflict, DefaultEntry, Desired, Entry, MeterKey, Observed};
 pub(crate) use state::{default_entry, table_entry};

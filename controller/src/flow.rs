@@ -16,8 +16,10 @@ use serde_json::Value;
 use weft_proto::schema::Schema;
 use weft_proto::vocab::{EntryKey, MulticastGroup, PortNo, TableAction, TableEntry};
 
+use crate::group::GroupTarget;
 use crate::problem::{Code, FieldError};
 use crate::quantity::TimeSpan;
+use crate::resource::Kind;
 
 pub use actions::GROUPS;
 pub use matching::MAX_ENTRIES;
@@ -51,8 +53,40 @@ pub struct CompiledFlow {
     pub entries: Vec<TableEntry>,
     /// Groups that the entries refer to. A group's id derives from its ports, so that flows share equal groups.
     pub groups: Vec<MulticastGroup>,
+    /// What the flow names on its switch.
+    pub references: Vec<(Kind, String)>,
     /// What the user should know although it is no mistake.
     pub warnings: Vec<String>,
+}
+
+/// What flows of a switch can name.
+pub trait References {
+    /// How a flow reaches a group.
+    fn group(&self, name: &str) -> Option<GroupTarget>;
+
+    /// The cell of a meter.
+    fn meter(&self, name: &str) -> Option<u32>;
+
+    /// The names of all resources of a kind, for messages.
+    fn names(&self, kind: Kind) -> Vec<String>;
+}
+
+/// A switch on which nothing has a name.
+#[derive(Clone, Copy, Debug)]
+pub struct NoReferences;
+
+impl References for NoReferences {
+    fn group(&self, _: &str) -> Option<GroupTarget> {
+        None
+    }
+
+    fn meter(&self, _: &str) -> Option<u32> {
+        None
+    }
+
+    fn names(&self, _: Kind) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Compiles a flow for a switch with this pipeline and these ports. Pure: equal input, equal output.
@@ -67,6 +101,7 @@ pub fn compile(
     ports: &BTreeMap<String, PortNo>,
     switch: &str,
     flow: &FlowSpec,
+    named: &dyn References,
 ) -> Result<CompiledFlow, Vec<FieldError>> {
     let Some(grammar) = grammar::Grammar::new(schema) else {
         return Err(vec![FieldError::new(
@@ -83,14 +118,13 @@ pub fn compile(
         switch,
         &matching,
         &flow.actions,
+        named,
         &mut errors,
     );
-    if flow.idle_timeout.0 != 0 {
-        errors.push(FieldError::new(
-            "/idleTimeout",
-            Code::NotSupported,
-            "flows that end by themselves are not supported yet; 0s is never",
-        ));
+    if flow.idle_timeout.0 != 0 && !grammar.table.idle_timeout {
+        let detail = format!("flows of {switch} cannot end by themselves");
+        let error = FieldError::new("/idleTimeout", Code::NotSupported, detail);
+        errors.push(error);
     }
     for error in errors
         .iter_mut()
@@ -127,7 +161,8 @@ pub fn compile(
             ..flow.clone()
         },
         entries,
-        groups: actions.group.into_iter().collect(),
+        groups: actions.copies.into_iter().collect(),
+        references: actions.references,
         warnings: Vec::new(),
     })
 }

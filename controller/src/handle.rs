@@ -17,16 +17,17 @@ use crate::problem::FieldError;
 use crate::resource::{Kind, Place};
 use crate::spec::trace::{TraceAnswer, TraceRequest};
 use crate::status::{
-    DataplaneAddress, HostView, LinkView, Metrics, OperState, PortCounters, PortView, SwitchView,
-    TopologyView,
+    DataplaneAddress, HostView, LinkView, Metrics, PortCounters, PortView, SwitchView, TopologyView,
 };
 use crate::store::{Revision, StoreError};
 
+mod apply;
 mod pipelines;
 mod resources;
 mod shared;
 mod trace;
 
+pub use apply::{Apply, ApplyAnswer};
 pub use pipelines::{DeclaredPipeline, DeletePipeline, PipelineView, PutPipeline};
 pub(crate) use resources::not_found;
 pub use resources::{
@@ -44,6 +45,10 @@ pub struct Handle {
 #[derive(Debug)]
 pub(crate) enum Command {
     Put(PutResource, oneshot::Sender<Result<PutAnswer, HandleError>>),
+    Apply(
+        Box<Apply>,
+        oneshot::Sender<Result<ApplyAnswer, HandleError>>,
+    ),
     Delete(
         DeleteResource,
         oneshot::Sender<Result<DeleteAnswer, HandleError>>,
@@ -56,7 +61,7 @@ pub(crate) enum Command {
         DeletePipeline,
         oneshot::Sender<Result<Revision, HandleError>>,
     ),
-    PutLinkState(PutLinkState, oneshot::Sender<Result<LinkView, HandleError>>),
+    PatchLink(PatchLink, oneshot::Sender<Result<LinkView, HandleError>>),
     Wanted(String, oneshot::Sender<Result<Wanted, HandleError>>),
 }
 
@@ -101,13 +106,13 @@ pub enum IfMatch {
     OneOf(Vec<Revision>),
 }
 
-/// A link's declared state.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PutLinkState {
+/// What changes of a link.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PatchLink {
     /// The link's name, or one of its endpoints as `node:interface`.
     pub link: String,
-    /// Up or down.
-    pub state: OperState,
+    /// A merge patch of `state`, `metric`, `srlgs`, `capacity` and `impair`.
+    pub change: serde_json::Value,
     /// Who writes, and how.
     pub context: WriteContext,
 }
@@ -333,10 +338,9 @@ impl Handle {
         self.call(|reply| Command::Delete(request, reply)).await
     }
 
-    /// Declares a link up or down.
-    pub async fn put_link_state(&self, request: PutLinkState) -> Result<LinkView, HandleError> {
-        self.call(|reply| Command::PutLinkState(request, reply))
-            .await
+    /// Changes what is declared of a link. It returns when the data plane has taken it down or up, if that was asked.
+    pub async fn patch_link(&self, request: PatchLink) -> Result<LinkView, HandleError> {
+        self.call(|reply| Command::PatchLink(request, reply)).await
     }
 
     /// Waits until a switch has committed everything up to `revision`; false when `deadline` passed first.

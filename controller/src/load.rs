@@ -101,6 +101,20 @@ pub fn placed(text: &str, file: &str, error: FieldError) -> String {
     said.trim_start_matches("error: ").trim_end().to_owned()
 }
 
+/// Says where in a file mistakes are that somebody else found in it.
+///
+/// # Errors
+///
+/// The file cannot be read at all.
+pub fn locate(text: &str, file: &str, found: Vec<FieldError>) -> Result<LoadErrors, LoadErrors> {
+    let (tree, _, _) = read(text.as_bytes(), file)?;
+    let mut errors = LoadErrors::new(file, text);
+    for error in found {
+        errors.add(&tree, error);
+    }
+    Ok(errors)
+}
+
 /// Reads a spec from a JSON body.
 ///
 /// # Errors
@@ -350,7 +364,6 @@ const LATER: &[&str] = &[
     "relayAgents",
     "sites",
     "segments",
-    "flowsets",
     "principals",
     "tokenIssuers",
     "dnsResolvers",

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::quantity::BitsPerSec;
+use crate::spec::{ImpairSpec, LinkState};
+
 /// Declared states of links.
 pub(crate) const LINKS: &str = "/links/";
 /// Declared pipelines of switches.
@@ -17,16 +20,32 @@ pub(crate) struct Document<T> {
     /// The resource that made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) set: Option<String>,
+    /// What it goes by on its switch, where it has a number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) number: Option<u32>,
     /// What was declared.
     pub(crate) spec: T,
 }
 
-/// The declared state of a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// What is declared of a link while it runs; what is left out is as the file says.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct LinkDeclaration {
     /// Whether it shall carry packets.
-    pub(crate) up: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) state: Option<LinkState>,
+    /// Its cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) metric: Option<u32>,
+    /// Risks that it shares with other links.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) srlgs: Option<Vec<String>>,
+    /// Its capacity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) capacity: Option<BitsPerSec>,
+    /// Impairments of both directions; one that says nothing takes the file's away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) impair: Option<ImpairSpec>,
 }
 
 /// The stored form of a document.

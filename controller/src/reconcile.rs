@@ -10,8 +10,8 @@
 //!   observed ─┘                     └── rejected: quarantined until something changes
 //! ```
 //!
-//! Order: groups, then entries added or changed in place, then entries deleted, then groups deleted; each batch is
-//! answered before the next, so nothing ever points at something that is not there.
+//! Order: groups and meters, then entries added or changed in place, then entries deleted, then groups and meters
+//! deleted; each batch is answered before the next, so nothing ever points at something that is not there.
 
 mod answers;
 mod election;
@@ -25,11 +25,13 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use weft_proto::vocab::{EntryKey, MulticastGroup, MulticastGroupId, TableAction, TableId};
+use weft_proto::vocab::{
+    EntryKey, MeterCell, MulticastGroup, MulticastGroupId, TableAction, TableEntry, TableId,
+};
 
 use crate::compile::{
-    Change, Desired, Entry, Observed, Owner, OwnerTag, Plan, Subject, Update, default_entry, diff,
-    table_entry,
+    Change, Desired, Entry, MeterKey, Observed, Owner, OwnerTag, Plan, Subject, Update,
+    default_entry, diff, table_entry,
 };
 use crate::resource::Program;
 use crate::status::Rejection;
@@ -63,6 +65,7 @@ pub(crate) struct Reconciler {
     marks: Marks,
     rejected: BTreeMap<EntryKey, Refused>,
     rejected_groups: BTreeMap<MulticastGroupId, Rejection>,
+    rejected_meters: BTreeMap<MeterKey, Rejection>,
     /// Number of entries that each table holds, others' included.
     used: BTreeMap<TableId, u64>,
     /// Deletes that nothing explains; held back.
@@ -84,6 +87,17 @@ struct Marks {
     defaults: BTreeSet<TableId>,
     deletes: BTreeSet<EntryKey>,
     group_deletes: BTreeSet<MulticastGroupId>,
+    meters: BTreeSet<MeterKey>,
+    meter_resets: BTreeSet<MeterKey>,
+}
+
+/// What batches are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Batches {
+    /// Each of one stage: the switch may do the updates of a batch in any order.
+    Stages,
+    /// All stages in order, as much as fits: packets meet all of a batch at once, or nothing of it.
+    Whole,
 }
 
 #[derive(Debug)]
@@ -157,6 +171,10 @@ impl Reconciler {
                     self.mark(&entry.key);
                 }
             }
+            for cell in &old.meters {
+                self.desired.meters.remove(&MeterKey::from(cell));
+                self.mark_meter(MeterKey::from(cell));
+            }
             for group in &old.groups {
                 let unused = self.group_uses.get_mut(&group.id).is_none_or(|uses| {
                     *uses -= 1;
@@ -183,6 +201,9 @@ impl Reconciler {
                 *self.group_uses.entry(group.id).or_default() += 1;
                 self.mark_group(group.id);
             }
+            for cell in &flow.meters {
+                self.mark_meter(MeterKey::from(cell));
+            }
             for entry in &flow.entries {
                 self.mark(&entry.key);
             }
@@ -201,6 +222,7 @@ impl Reconciler {
         self.marks = Marks::default();
         self.rejected.clear();
         self.rejected_groups.clear();
+        self.rejected_meters.clear();
         self.foreign.clear();
         self.foreign_groups.clear();
         self.doubtful = false;
@@ -232,7 +254,8 @@ impl Reconciler {
     }
 
     /// The next updates to send, at most `limit`; empty when nothing is left to do.
-    pub(crate) fn next_batch(&mut self, limit: usize) -> Vec<Update> {
+    pub(crate) fn next_batch(&mut self, limit: usize, shape: Batches) -> Vec<Update> {
+        let is_stage = |batch: &[Update]| shape == Batches::Stages && !batch.is_empty();
         let (Some(observed), true) = (&self.observed, self.fabric_known) else {
             return Vec::new();
         };
@@ -246,7 +269,11 @@ impl Reconciler {
                 subject: Subject::Group(group.clone()),
             })
         });
-        if !batch.is_empty() {
+        take(&mut self.marks.meters, limit, &mut batch, |key| {
+            let config = desired.meters.get(key)?;
+            (observed.meters.get(key) != Some(config)).then(|| configure(key.cell(Some(*config))))
+        });
+        if is_stage(&batch) {
             return batch;
         }
         take(&mut self.marks.writes, limit, &mut batch, |key| {
@@ -265,7 +292,7 @@ impl Reconciler {
                 subject,
             })
         });
-        if !batch.is_empty() {
+        if is_stage(&batch) {
             return batch;
         }
         take(&mut self.marks.deletes, limit, &mut batch, |key| {
@@ -275,7 +302,7 @@ impl Reconciler {
                 subject: Subject::Entry(table_entry(key, entry)),
             })
         });
-        if !batch.is_empty() {
+        if is_stage(&batch) {
             return batch;
         }
         take(&mut self.marks.group_deletes, limit, &mut batch, |id| {
@@ -285,7 +312,31 @@ impl Reconciler {
                 subject: Subject::Group(group.clone()),
             })
         });
+        take(&mut self.marks.meter_resets, limit, &mut batch, |key| {
+            observed.meters.get(key)?;
+            Some(configure(key.cell(None)))
+        });
         batch
+    }
+
+    /// The resources that have one of these entries, each with its other entries that have an idle timeout.
+    pub(crate) fn idle_candidates(
+        &self,
+        idle: &BTreeSet<EntryKey>,
+    ) -> Vec<(String, Vec<TableEntry>)> {
+        let is_idle = |entry: &TableEntry| idle.contains(&entry.key);
+        let named = self.programs.iter();
+        let named = named.filter(|(_, program)| program.entries.iter().any(is_idle));
+        let others = |program: &Program| {
+            let others = program.entries.iter().filter(|entry| !is_idle(entry));
+            others
+                .filter(|entry| entry.idle_timeout_ns > 0)
+                .cloned()
+                .collect()
+        };
+        named
+            .map(|(tag, program)| (tag.clone(), others(program)))
+            .collect()
     }
 
     /// Entries that the switch refused.
@@ -299,6 +350,11 @@ impl Reconciler {
     /// Groups that the switch refused.
     pub(crate) fn group_rejections(&self) -> &BTreeMap<MulticastGroupId, Rejection> {
         &self.rejected_groups
+    }
+
+    /// Meters that the switch refused.
+    pub(crate) fn meter_rejections(&self) -> &BTreeMap<MeterKey, Rejection> {
+        &self.rejected_meters
     }
 
     /// Number of entries and groups that others wrote.
@@ -372,9 +428,24 @@ impl Reconciler {
         }
     }
 
+    fn mark_meter(&mut self, key: MeterKey) {
+        if self.observed.is_none() {
+            return;
+        }
+        self.rejected_meters.remove(&key);
+        if self.desired.meters.contains_key(&key) {
+            self.marks.meter_resets.remove(&key);
+            self.marks.meters.insert(key);
+        } else {
+            self.marks.meters.remove(&key);
+            self.marks.meter_resets.insert(key);
+        }
+    }
+
     fn mark_subject(&mut self, subject: &Subject) {
         match subject {
             Subject::Group(group) => self.mark_group(group.id),
+            Subject::Meter(cell) => self.mark_meter(MeterKey::from(cell)),
             Subject::Entry(entry) if entry.is_default => {
                 self.marks.defaults.insert(entry.key.table);
             }
@@ -386,6 +457,13 @@ impl Reconciler {
         for update in plan.updates() {
             self.mark_subject(&update.subject);
         }
+    }
+}
+
+fn configure(cell: MeterCell) -> Update {
+    Update {
+        change: Change::Modify,
+        subject: Subject::Meter(cell),
     }
 }
 
@@ -410,7 +488,7 @@ fn change<T: PartialEq>(old: Option<&T>, new: &T) -> Option<Change> {
     }
 }
 
-/// Adds a resource's entries and groups; what is there already stays.
+/// Adds a resource's entries, groups and meters; what is there already stays.
 fn overlay(desired: &mut Desired, switch: &str, name: &str, flow: &Program) {
     let metadata = program_metadata(switch, name);
     for group in &flow.groups {
@@ -422,6 +500,11 @@ fn overlay(desired: &mut Desired, switch: &str, name: &str, flow: &Program) {
                 metadata,
                 ..group.clone()
             });
+    }
+    for cell in &flow.meters {
+        if let Some(config) = cell.config {
+            desired.meters.entry(MeterKey::from(cell)).or_insert(config);
+        }
     }
     for entry in &flow.entries {
         if let Some(action) = &entry.action {

@@ -13,27 +13,37 @@
 //! To add a kind: a variant of [`Kind`], its row, and the function that compiles it. Store, REST, lists, `weft apply`
 //! and `weft get` follow.
 
+mod check;
 mod kinds;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use serde_json::Value;
 use weft_proto::schema::Schema;
-use weft_proto::vocab::{MulticastGroup, PortNo, TableEntry};
+use weft_proto::vocab::{MeterCell, MulticastGroup, PortNo, TableEntry};
 
+pub use check::check;
+
+use crate::group;
+use crate::meter;
 use crate::problem::FieldError;
 use crate::store::Revision;
 
 /// Members of an answer that the controller makes; a client may send them back unread.
-pub const COMPUTED: [&str; 7] = [
-    "owner", "flowSet", "entries", "groups", "status", "diff", "changes",
+pub const COMPUTED: [&str; 8] = [
+    "owner", "flowSet", "entries", "groups", "meter", "status", "diff", "changes",
 ];
 
 /// What a resource is. The order is that of references: what is referred to comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
+    /// Several ways out under one name.
+    Group,
+    /// The most that may pass.
+    Meter,
     /// What a user says about packets on a switch.
     Flow,
     /// A raw table entry.
@@ -52,21 +62,46 @@ struct Row {
     parents: &'static [&'static str],
     /// Makes the normal form and what follows from it.
     compile: fn(&Scope<'_>, &Place, Value) -> Result<Compiled, Vec<FieldError>>,
+    /// The numbers that resources of this kind go by on a switch; none for most kinds.
+    numbers: Option<fn(&Schema) -> Option<RangeInclusive<u32>>>,
     /// Takes the resources out of a document that it makes and owns; none for most kinds.
     members: Option<fn(&mut Value) -> Result<Vec<Member>, Vec<FieldError>>>,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 3] = [Self::Flow, Self::Entry, Self::FlowSet];
+    pub const ALL: [Self; 5] = [
+        Self::Group,
+        Self::Meter,
+        Self::Flow,
+        Self::Entry,
+        Self::FlowSet,
+    ];
 
     fn row(self) -> &'static Row {
         match self {
+            Self::Group => &Row {
+                collection: "groups",
+                noun: "group",
+                parents: &["switch"],
+                compile: kinds::group,
+                numbers: Some(group::numbers),
+                members: None,
+            },
+            Self::Meter => &Row {
+                collection: "meters",
+                noun: "meter",
+                parents: &["switch"],
+                compile: kinds::meter,
+                numbers: Some(meter::numbers),
+                members: None,
+            },
             Self::Flow => &Row {
                 collection: "flows",
                 noun: "flow",
                 parents: &["switch"],
                 compile: kinds::flow,
+                numbers: None,
                 members: None,
             },
             Self::Entry => &Row {
@@ -74,6 +109,7 @@ impl Kind {
                 noun: "entry",
                 parents: &["switch", "table"],
                 compile: kinds::entry,
+                numbers: None,
                 members: None,
             },
             Self::FlowSet => &Row {
@@ -81,6 +117,7 @@ impl Kind {
                 noun: "flow set",
                 parents: &[],
                 compile: kinds::flow_set,
+                numbers: None,
                 members: Some(kinds::flow_set_members),
             },
         }
@@ -120,6 +157,11 @@ impl Kind {
         spec: Value,
     ) -> Result<Compiled, Vec<FieldError>> {
         (self.row().compile)(scope, place, spec)
+    }
+
+    /// The numbers that resources of this kind go by on a switch with this pipeline.
+    pub(crate) fn numbers(self, schema: &Schema) -> Option<RangeInclusive<u32>> {
+        (self.row().numbers?)(schema)
     }
 
     /// Takes the resources out of a document that it makes.
@@ -177,16 +219,21 @@ impl Place {
             .find_map(|(what, name)| (what == "table").then_some(name))
     }
 
-    /// Another of the same kind beside it.
-    pub fn sibling(&self, name: &str) -> Self {
-        let parent = self.path.rsplit_once('/');
-        Self {
-            kind: self.kind,
-            path: parent.map_or_else(|| name.to_owned(), |(parent, _)| format!("{parent}/{name}")),
+    /// The place of a kind of thing on the same switch.
+    pub(crate) fn beside(&self, kind: Kind, name: &str) -> Self {
+        Self::new(kind, &[self.switch().unwrap_or_default(), name])
+    }
+
+    /// What marks its entries on its switch: unique there, over all kinds.
+    pub(crate) fn tag(&self) -> String {
+        match self.kind {
+            Kind::Flow | Kind::Entry | Kind::FlowSet => self.local().to_owned(),
+            // No name has a colon.
+            Kind::Group | Kind::Meter => format!("{}:{}", self.kind.collection(), self.local()),
         }
     }
 
-    /// What it is called on its switch: unique there, over all kinds. A flow has its name, an entry `table/name`.
+    /// What it is called among its kind on its switch. A flow has its name, an entry `table/name`.
     pub fn local(&self) -> &str {
         match self.switch() {
             Some(switch) => self.path.get(switch.len() + 1..).unwrap_or_default(),
@@ -234,6 +281,8 @@ pub struct Program {
     pub entries: Vec<TableEntry>,
     /// Multicast groups that the entries refer to. Resources share equal ones.
     pub groups: Vec<MulticastGroup>,
+    /// Configured meters, each wanted by one resource only.
+    pub meters: Vec<MeterCell>,
 }
 
 /// What a document becomes.
@@ -264,6 +313,8 @@ pub(crate) struct Resource {
     pub(crate) owner: String,
     /// The resource that made it, through which alone it is changed.
     pub(crate) set: Option<String>,
+    /// What it goes by on its switch. Stored, so that it stays over restarts and whatever comes and goes beside it.
+    pub(crate) number: Option<u32>,
     /// In normal form, where it fits.
     pub(crate) spec: Value,
     pub(crate) program: Arc<Program>,
@@ -314,6 +365,11 @@ impl Resources {
         self.all.remove(place)
     }
 
+    /// Every resource.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Place, &Arc<Resource>)> {
+        self.all.iter()
+    }
+
     /// Those of a kind under `parents`; an empty list is under anything.
     pub(crate) fn under<'a>(
         &'a self,
@@ -331,6 +387,13 @@ impl Resources {
         self.all
             .range(from..)
             .take_while(move |(place, _)| place.kind == kind && place.path.starts_with(&path))
+    }
+
+    /// The names of resources beside `place`.
+    pub(crate) fn beside(&self, place: &Place) -> impl Iterator<Item = &str> {
+        let parents: Vec<&str> = place.parents().map(|(_, name)| name).collect();
+        let found = self.under(place.kind, &parents);
+        found.map(|(place, _)| place.name())
     }
 
     /// What is on a switch, of all kinds.
@@ -365,6 +428,19 @@ pub(crate) struct Scope<'a> {
     pub(crate) ports: &'a BTreeMap<String, PortNo>,
     /// Another resource makes this one.
     pub(crate) is_member: bool,
+    /// What the resource goes by on its switch.
+    pub(crate) number: u32,
+    /// What else is declared.
+    pub(crate) declared: &'a dyn Declared,
+}
+
+/// What is declared, with what is about to be.
+pub(crate) trait Declared {
+    /// A resource.
+    fn get(&self, place: &Place) -> Option<&Resource>;
+
+    /// The names of resources beside one, its own included where it exists.
+    fn names(&self, place: &Place) -> Vec<String>;
 }
 
 #[cfg(test)]
@@ -407,6 +483,7 @@ mod tests {
                 revision: Revision(1),
                 owner: "ci".to_owned(),
                 set: None,
+                number: None,
                 spec: Value::Null,
                 program: Arc::default(),
                 references: BTreeSet::new(),

@@ -3,7 +3,7 @@
 //! All sessions share one HTTP/2 connection. Per-update errors of a large batch travel in the trailers, which is why
 //! the limit for header lists is raised.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,10 +15,13 @@ use tonic::{Code, Status};
 use weft_proto::p4::v1 as wire;
 use weft_proto::p4::v1::p4_runtime_client::P4RuntimeClient;
 use weft_proto::schema::Schema;
-use weft_proto::vocab::{CounterValue, DeviceId, ElectionId, EntryKey, MulticastGroup, TableEntry};
+use weft_proto::vocab::{
+    CounterValue, DeviceId, ElectionId, EntryKey, MeterConfig, MulticastGroup, TableEntry,
+};
 use weft_proto::{codec, p4, status};
 
-use crate::compile::{Change, Subject, Update};
+use crate::compile::{Change, MeterKey, Subject, Update};
+use crate::meter;
 use crate::reconcile::Answer;
 
 /// Largest message that is accepted, in bytes.
@@ -95,6 +98,8 @@ pub(crate) enum RunningPipeline {
 pub(crate) struct SwitchState {
     pub(crate) entries: Vec<TableEntry>,
     pub(crate) groups: Vec<MulticastGroup>,
+    /// Those that are configured, of arrays that flows use.
+    pub(crate) meters: Vec<(MeterKey, MeterConfig)>,
     /// Entries that do not fit the pipeline that we know; there should be none.
     pub(crate) undecodable: usize,
 }
@@ -188,18 +193,27 @@ impl SwitchClient {
         Ok(())
     }
 
-    /// Reads every entry, default entry and multicast group.
+    /// Reads every entry, default entry and multicast group, and the meters that flows use.
     pub(crate) async fn read_all(&mut self, schema: &Schema) -> Result<SwitchState, Status> {
         use wire::entity::Entity;
         let defaults = codec::EntryFilter {
             default_entry: true,
             ..codec::EntryFilter::default()
         };
-        let queries = [
+        let mut queries = vec![
             codec::Query::Entries(codec::EntryFilter::default()),
             codec::Query::Entries(defaults),
             codec::Query::Groups(None),
         ];
+        if let Some(meter) = meter::array(schema) {
+            queries.push(codec::Query::Meters {
+                cells: codec::Cells {
+                    array: Some(meter.id),
+                    index: None,
+                },
+                counters: false,
+            });
+        }
         let mut state = SwitchState::default();
         let mut answer = self
             .read(queries.iter().map(codec::encode_query).collect())
@@ -220,6 +234,13 @@ impl SwitchClient {
                             }
                         }
                     }
+                    Some(Entity::MeterEntry(cell)) => match codec::decode_meter(schema, &cell) {
+                        Ok(cell) => {
+                            let config = cell.config.map(|config| (MeterKey::from(&cell), config));
+                            state.meters.extend(config);
+                        }
+                        Err(_) => state.undecodable += 1,
+                    },
                     _ => {}
                 }
             }
@@ -267,6 +288,50 @@ impl SwitchClient {
             }
         }
         Ok(sum)
+    }
+
+    /// Whether none of these entries was hit for its idle timeout.
+    pub(crate) async fn are_idle(
+        &mut self,
+        schema: &Schema,
+        entries: &[TableEntry],
+    ) -> Result<bool, Status> {
+        use wire::entity::Entity;
+        if entries.is_empty() {
+            return Ok(true);
+        }
+        let query = |entry: &TableEntry| {
+            codec::encode_query(&codec::Query::Entries(codec::EntryFilter {
+                table: Some(entry.key.table),
+                matches: entry.key.matches.clone(),
+                priority: entry.key.priority,
+                last_hit: true,
+                ..codec::EntryFilter::default()
+            }))
+        };
+        let mut waiting: BTreeMap<&EntryKey, i64> = (entries.iter())
+            .map(|entry| (&entry.key, entry.idle_timeout_ns))
+            .collect();
+        let mut answer = self.read(entries.iter().map(query).collect()).await?;
+        while let Some(part) = answer.message().await? {
+            for entity in part.entities {
+                let Some(Entity::TableEntry(wire)) = entity.entity else {
+                    continue;
+                };
+                let Ok(entry) = codec::decode_entry(schema, &wire) else {
+                    continue;
+                };
+                let elapsed = wire.time_since_last_hit.map_or(0, |idle| idle.elapsed_ns);
+                if waiting
+                    .get(&entry.key)
+                    .is_some_and(|least| elapsed >= *least)
+                {
+                    waiting.remove(&entry.key);
+                }
+            }
+        }
+        // One that is not there any more hits nothing, and is not ours to judge.
+        Ok(waiting.is_empty())
     }
 
     /// Reads by entity filters.
@@ -375,6 +440,7 @@ fn encode_update(schema: &Schema, update: &Update) -> wire::Update {
             Entity::TableEntry(codec::encode_entry(schema, &key_only))
         }
         Subject::Entry(entry) => Entity::TableEntry(codec::encode_entry(schema, entry)),
+        Subject::Meter(cell) => Entity::MeterEntry(codec::encode_meter(cell, None)),
         Subject::Group(group) => {
             Entity::PacketReplicationEngineEntry(wire::PacketReplicationEngineEntry {
                 r#type: Some(Type::MulticastGroupEntry(codec::encode_group(group))),

@@ -25,6 +25,7 @@ pub use self::test::{
 };
 
 use crate::quantity::TimeSpan;
+use crate::resource::{Kind, Place};
 
 /// A topology file.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
@@ -43,12 +44,35 @@ pub struct Document {
     /// The data plane's settings.
     #[serde(default)]
     pub dataplane: DataplaneSpec,
+    /// Flow sets by name; REST's `/v1/flowsets/{name}`.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub flowsets: IndexMap<String, serde_json::Value>,
     /// What the file expects of the lab.
     #[serde(default)]
     pub tests: Vec<TestSpec>,
     /// Claims about all packets; reported as skipped.
     #[serde(default)]
     pub verify: Vec<serde_json::Value>,
+}
+
+impl Document {
+    /// The declared resources of the file: each section that is a collection of the API.
+    pub fn sections(&self) -> impl Iterator<Item = (Kind, &IndexMap<String, serde_json::Value>)> {
+        let section = |kind| match kind {
+            Kind::FlowSet => Some((kind, &self.flowsets)),
+            // Under a switch, which no section is.
+            Kind::Flow | Kind::Entry | Kind::Group | Kind::Meter => None,
+        };
+        Kind::sections().filter_map(section)
+    }
+
+    /// The resources of the sections, one by one, as they are to be declared.
+    pub fn resources(&self) -> impl Iterator<Item = (Place, &serde_json::Value)> {
+        self.sections().flat_map(|(kind, section)| {
+            let places = section.iter();
+            places.map(move |(name, spec)| (Place::new(kind, &[name]), spec))
+        })
+    }
 }
 
 /// Nodes and links, in the shape of containerlab's files.

@@ -6,8 +6,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use serde::Serialize;
-use weft_proto::vocab::{CounterValue, EntryKey};
+use weft_proto::vocab::{CounterValue, EntryKey, MulticastGroupId};
 
+use crate::compile::MeterKey;
+use crate::model::{Endpoint, Link};
+use crate::quantity::{BitsPerSec, TimeSpan};
+use crate::spec::ImpairSpec;
 use crate::store::Revision;
 
 /// How far a declared object has come.
@@ -56,6 +60,8 @@ pub enum ConditionType {
     EntriesRejected,
     /// The switch refused this object.
     Rejected,
+    /// Delay, loss and rate of a link are declared; paths follow them, packets do not.
+    ImpairmentNotApplied,
 }
 
 /// How far a resource has come.
@@ -127,6 +133,10 @@ pub struct SwitchStatus {
     pub foreign_entries: usize,
     /// Entries that the switch refused, with the reason.
     pub rejected: BTreeMap<EntryKey, Rejection>,
+    /// Multicast groups that it refused.
+    pub rejected_groups: BTreeMap<MulticastGroupId, Rejection>,
+    /// Meters that it refused.
+    pub rejected_meters: BTreeMap<MeterKey, Rejection>,
     /// Facts about it.
     pub conditions: Vec<Condition>,
     /// Counts since the process started.
@@ -253,8 +263,57 @@ pub struct LinkView {
     pub metric: u32,
     /// Risks that it shares with other links.
     pub srlgs: Vec<String>,
-    /// The revision that declared its state last; its ETag.
+    /// Its capacity, where one is declared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<BitsPerSec>,
+    /// Its latency, where one is declared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency: Option<TimeSpan>,
+    /// Declared impairments of what the first end sends; of both directions, unless the file tells them apart.
+    pub impair: ImpairSpec,
+    /// Facts that matter for it.
+    pub conditions: Vec<Condition>,
+    /// The revision that declared something of it last; its ETag.
     pub revision: Revision,
+}
+
+impl LinkView {
+    /// A link as it is declared; nothing has been reported of it.
+    pub(crate) fn new(link: &Link) -> Self {
+        let end = |end: &Endpoint| EndpointView {
+            node: end.node.clone(),
+            interface: end.interface.clone(),
+        };
+        let is_impaired = !link.impair_a.is_empty() || !link.impair_b.is_empty();
+        let latency = link
+            .latency
+            .map(|latency| TimeSpan(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX)));
+        Self {
+            name: link.name.clone(),
+            endpoints: [end(&link.a), end(&link.b)],
+            state: OperState::Unknown,
+            desired_state: if link.up {
+                OperState::Up
+            } else {
+                OperState::Down
+            },
+            metric: link.metric,
+            srlgs: link.srlgs.clone(),
+            capacity: link.capacity_bps.map(BitsPerSec),
+            latency,
+            impair: link.impair_a.clone(),
+            conditions: if is_impaired {
+                vec![Condition {
+                    r#type: ConditionType::ImpairmentNotApplied,
+                    status: true,
+                    detail: "paths follow delay and rate, packets are not impaired yet".to_owned(),
+                }]
+            } else {
+                Vec::new()
+            },
+            revision: Revision::default(),
+        }
+    }
 }
 
 /// A host.

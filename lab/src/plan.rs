@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use weft_controller::load::{self, LoadErrors};
 use weft_controller::model::Model;
+use weft_controller::resource::check;
+use weft_switch::fabric;
+use weft_switch::program::Program;
 
 /// Why a file does not describe a lab.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +71,26 @@ impl Plan {
             offloads: true,
         };
         Ok((plan, model))
+    }
+
+    /// Checks what the file declares beside its topology, before there is a lab to declare it on.
+    ///
+    /// # Errors
+    /// [`PlanError::Content`].
+    pub fn check(&self, model: &Model) -> Result<(), PlanError> {
+        let document = load::load(&self.text, &self.file)?;
+        if document.resources().next().is_none() {
+            return Ok(());
+        }
+        let Ok(program) = Program::new(fabric::pipeline()) else {
+            // Then nothing is built, and whoever builds says why.
+            return Ok(());
+        };
+        let found = check(&document, model, program.schema());
+        if found.is_empty() {
+            return Ok(());
+        }
+        Err(load::locate(&self.text, &self.file, found)?.into())
     }
 
     /// The lab that the file describes, the same in every process that asks.

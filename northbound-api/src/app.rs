@@ -15,8 +15,8 @@ use crate::auth::{Access, authenticate};
 use crate::finish::{finish, panicked};
 use crate::problem::{Problem, ProblemDocument};
 use crate::routes::{
-    diff, health, hosts, links, metrics, openapi, packets, paths, pipeline, resources, switches,
-    topology, traces,
+    apply, diff, health, hosts, links, metrics, openapi, packets, paths, pipeline, resources,
+    switches, topology, traces,
 };
 
 /// What handlers share.
@@ -55,6 +55,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(diff::sync))
         .routes(routes!(pipeline::get, pipeline::put, pipeline::delete))
         .routes(routes!(resources::all_flows))
+        .routes(routes!(apply::apply))
         .routes(routes!(links::list))
         .routes(routes!(links::get, links::patch))
         .routes(routes!(hosts::list))

@@ -12,7 +12,10 @@ use weft_controller::resource::{Kind, Place};
 
 use crate::list::ListParams;
 use crate::routes::resources::Removal;
-use crate::view::{Diff, Entry, EntryBody, FlowBody, FlowSetBody, Group, ResourceStatus};
+use crate::view::{
+    Diff, Entry, EntryBody, FlowBody, FlowSetBody, Group, GroupBody, Meter, MeterBody,
+    ResourceStatus,
+};
 
 /// What the document calls a kind, and the shape of what is put there.
 struct Shape {
@@ -24,6 +27,8 @@ struct Shape {
 
 fn shape(kind: Kind) -> Shape {
     let (name, tag, body): (_, _, fn() -> RefOr<Schema>) = match kind {
+        Kind::Group => ("FlowGroup", "flows", GroupBody::schema),
+        Kind::Meter => ("FlowMeter", "flows", MeterBody::schema),
         Kind::Flow => ("Flow", "flows", FlowBody::schema),
         Kind::Entry => ("Entry", "entries", EntryBody::schema),
         Kind::FlowSet => ("FlowSet", "flows", FlowSetBody::schema),
@@ -70,6 +75,7 @@ pub(crate) fn schemas(kind: Kind) -> Vec<(String, RefOr<Schema>)> {
     add::<ResourceStatus>(&mut schemas);
     add::<Entry>(&mut schemas);
     add::<Group>(&mut schemas);
+    add::<Meter>(&mut schemas);
     add::<Diff>(&mut schemas);
     add::<Removal>(&mut schemas);
     schemas
@@ -89,14 +95,17 @@ fn answer(kind: Kind) -> RefOr<Schema> {
         }
     }
     let list = |of: &str| ArrayBuilder::new().items(reference(of));
-    if kind == Kind::Flow {
+    if matches!(kind, Kind::Group | Kind::Flow) {
         object = object
-            .property(
-                "flowSet",
-                text("The flow set that it is part of, through which alone it is changed."),
-            )
             .property("groups", list("Group"))
             .property("entries", list(&Entry::name()));
+    }
+    if kind == Kind::Meter {
+        object = object.property("meter", reference(&Meter::name()));
+    }
+    if kind == Kind::Flow {
+        let doc = "The flow set that it is part of, through which alone it is changed.";
+        object = object.property("flowSet", text(doc));
     }
     object
         .description(Some(format!(

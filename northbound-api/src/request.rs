@@ -255,6 +255,17 @@ impl Document {
 }
 
 async fn read(request: Request, kinds: &[&'static str]) -> Result<Document, Problem> {
+    let bytes = content(request, kinds).await?;
+    json::parse(&bytes)
+        .map(Document)
+        .map_err(Problem::bad_request)
+}
+
+/// The body as it was sent, in one of these media types.
+pub(crate) async fn content(
+    request: Request,
+    kinds: &[&'static str],
+) -> Result<bytes::Bytes, Problem> {
     if let Some(given) = request.headers().get(header::CONTENT_TYPE) {
         let essence = given.to_str().unwrap_or_default();
         let essence = essence.split(';').next().unwrap_or_default().trim();
@@ -278,7 +289,7 @@ async fn read(request: Request, kinds: &[&'static str]) -> Result<Document, Prob
     if declared.is_some_and(|length| length > MAX_BODY) {
         return Err(too_large());
     }
-    let bytes = tokio::time::timeout(BODY_TIMEOUT, to_bytes(request.into_body(), MAX_BODY))
+    tokio::time::timeout(BODY_TIMEOUT, to_bytes(request.into_body(), MAX_BODY))
         .await
         .map_err(|_| {
             Problem::of_status(
@@ -295,10 +306,7 @@ async fn read(request: Request, kinds: &[&'static str]) -> Result<Document, Prob
                 source = cause.source();
             }
             Problem::bad_request("the body ended early")
-        })?;
-    json::parse(&bytes)
-        .map(Document)
-        .map_err(Problem::bad_request)
+        })
 }
 
 /// A revision as an entity tag.

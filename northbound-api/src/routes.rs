@@ -1,5 +1,6 @@
 //! The handlers, one file for each resource.
 
+pub(crate) mod apply;
 pub(crate) mod diff;
 pub(crate) mod health;
 pub(crate) mod hosts;

@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use utoipa::ToSchema;
+use weft_controller::quantity::{BitsPerSec, TimeSpan};
+use weft_controller::spec::ImpairSpec;
 use weft_controller::status::{
     Condition as ConditionView, DataplaneAddress, EndpointView, HostView, InterfaceView, LinkView,
     OperState, PortCounters, PortView, SwitchView, TopologyView,
@@ -19,9 +21,11 @@ use crate::list::Item;
 
 pub(crate) use diff::{DiffCounts, Repair, SwitchDiff};
 pub(crate) use entry::EntryBody;
-pub(crate) use flow::{Diff, Entry, FlowBody, FlowSetBody, Group, Names};
+pub(crate) use flow::{
+    Diff, Entry, FlowBody, FlowSetBody, Group, GroupBody, Meter, MeterBody, Names,
+};
 pub(crate) use pipeline::{DeclarePipeline, Pipeline};
-pub(crate) use resource::{Resource, ResourceStatus, document};
+pub(crate) use resource::{Change, Resource, ResourceStatus, document};
 
 /// Nodes and links.
 #[derive(Debug, Serialize, ToSchema)]
@@ -86,6 +90,27 @@ pub(crate) struct Link {
     metric: u32,
     /// Risks that it shares with other links.
     srlgs: Vec<String>,
+    /// Its capacity, where one is declared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    capacity: Option<BitsPerSec>,
+    /// Its latency, where one is declared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    latency: Option<TimeSpan>,
+    /// Declared impairments, where there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    impair: Option<ImpairSpec>,
+    /// Facts that matter for it.
+    status: LinkStatus,
+}
+
+/// What is known of a link.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LinkStatus {
+    conditions: Vec<Condition>,
 }
 
 impl From<LinkView> for Link {
@@ -97,6 +122,12 @@ impl From<LinkView> for Link {
             desired_state: view.desired_state,
             metric: view.metric,
             srlgs: view.srlgs,
+            capacity: view.capacity,
+            latency: view.latency,
+            impair: (!view.impair.is_empty()).then_some(view.impair),
+            status: LinkStatus {
+                conditions: view.conditions.into_iter().map(Condition::from).collect(),
+            },
         }
     }
 }

@@ -116,14 +116,67 @@ fn traffic_goes_another_way_when_its_link_breaks_and_both_ways_when_it_is_back()
 }
 
 #[test]
+fn a_metric_moves_traffic_without_loss() {
+    if !can_build_labs("a_metric_moves_traffic") {
+        return;
+    }
+    let lab = Lab::up(&topology("leaf-spine"), "link-metric");
+    assert_eq!(spines(&lab, "h1", "h8"), ["spine1", "spine2"]);
+    let links = lab.get("/v1/links");
+    let links = links["items"].as_array().unwrap();
+    let costly = |metric: &str| {
+        for link in links {
+            let name = link["name"].as_str().unwrap();
+            if name.contains("spine1:") {
+                let set = lab.weft("link", ["set", name, "--metric", metric]);
+                assert!(set.status.success(), "{}", text(&set));
+            }
+        }
+    };
+    let probe = ping(&lab, "h1", "10.0.0.8");
+    costly("9");
+    assert_eq!(spines(&lab, "h1", "h8"), ["spine2"]);
+    let (idle, busy) = (
+        packets_through(&lab, "spine1"),
+        packets_through(&lab, "spine2"),
+    );
+    wait_for("echo requests take the cheaper way", SOON, || {
+        packets_through(&lab, "spine2") > busy + 100
+    });
+    assert_eq!(packets_through(&lab, "spine1"), idle);
+    costly("1");
+    assert_eq!(spines(&lab, "h1", "h8"), ["spine1", "spine2"]);
+    let (sent, received) = finish(probe);
+    println!(
+        "metrics up and down at 10 ms: {} of {sent} lost",
+        sent - received
+    );
+    assert!(sent - received <= LOST_MAX, "{received} of {sent}");
+}
+
+#[test]
 fn wrong_changes_of_links_are_told_apart() {
     if !can_build_labs("wrong_changes_of_links") {
         return;
     }
     let lab = Lab::up(&topology("two-hosts"), "link-wrong");
+    // Stored, and it says that packets do not feel it yet.
     let impaired = lab.weft("link", ["set", "alice:eth0", "--delay", "10ms"]);
-    assert_eq!(impaired.status.code(), Some(64), "{}", text(&impaired));
-    assert!(text(&impaired).contains("not supported yet"));
+    assert!(impaired.status.success(), "{}", text(&impaired));
+    assert!(text(&impaired).contains("not impaired yet"));
+    let link = lab.get("/v1/links/alice:eth0");
+    assert_eq!(link["latency"], "10ms", "{link:#}");
+    let clear = lab.weft("link", ["set", "alice:eth0", "--clear"]);
+    assert!(clear.status.success(), "{}", text(&clear));
+    let link = lab.get("/v1/links/alice:eth0");
+    assert_eq!(link["latency"], serde_json::Value::Null, "{link:#}");
+    let unitless = lab.weft("link", ["set", "alice:eth0", "--delay", "10"]);
+    assert_eq!(unitless.status.code(), Some(65), "{}", text(&unitless));
+    assert!(
+        text(&unitless).contains("/impair/delay"),
+        "{}",
+        text(&unitless)
+    );
     let unknown = lab.weft("link", ["set", "nobody:eth0", "down"]);
     assert!(unknown.status.code().unwrap() >= 64, "{}", text(&unknown));
     let nothing = lab.weft("link", ["set", "alice:eth0"]);

@@ -13,6 +13,7 @@ use weft_lab::plan::Plan;
 use weft_lab::runtime_dir::{LabDir, read_json, running};
 use weft_lab::up::{self, Lab};
 
+use super::apply;
 use crate::args::{Down, Format, Global, Up};
 use crate::failure::{Failure, SOFTWARE};
 use crate::output::{print, print_json, print_table, say};
@@ -22,6 +23,7 @@ pub(crate) async fn up(global: &Global, args: &Up) -> Result<ExitCode, Failure> 
     let (mut plan, model) = Plan::read(&args.file, name)?;
     plan.offloads = !args.no_offloads;
     let lab = build(&plan, &model)?;
+    let lab = apply::at_start(lab, &plan).await?;
     announce(global, &lab, &model);
     if args.detach {
         lab.release();
@@ -33,6 +35,7 @@ pub(crate) async fn up(global: &Global, args: &Up) -> Result<ExitCode, Failure> 
 
 /// Builds a lab and tells of it.
 pub(crate) fn build(plan: &Plan, model: &Model) -> Result<Lab, Failure> {
+    plan.check(model)?;
     for warning in model.warnings.iter().chain(&limits::warnings(model)) {
         say(format_args!("warning: {warning}"));
     }

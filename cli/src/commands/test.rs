@@ -10,6 +10,7 @@ use weft_lab::plan::Plan;
 use weft_lab::test::{CaseReport, Progress, Report, Selection, Totals, Verdict, run as run_tests};
 use weft_lab::up::Lab;
 
+use super::apply;
 use super::lab::build;
 use crate::args::{Format, Global, Test};
 use crate::failure::{Failure, SOFTWARE};
@@ -33,6 +34,7 @@ pub(crate) async fn run(global: &Global, args: &Test) -> Result<ExitCode, Failur
         return finish(global, args, &report);
     }
     let lab = tokio::task::block_in_place(|| build(&plan, &model))?;
+    let lab = apply::at_start(lab, &plan).await?;
     tracing::info!(lab = name, elapsed = ?lab.elapsed(), "the lab is ready");
     let outcome = prove(&lab, &topology, model, &selection).await;
     if args.keep {

@@ -1,21 +1,21 @@
 //! The difference between two forwarding states, as stages of updates.
 //!
-//! What is pointed at comes before what points at it: groups are written first, then entries are added and changed in
-//! place, then entries are deleted, then groups. An entry whose key stays is modified, never deleted and inserted, so
+//! What is pointed at comes before what points at it: groups and meters are written first, then entries are added and
+//! changed in place, then entries are deleted, then groups and meters. An entry whose key stays is modified, never deleted and inserted, so
 //! no packet meets a gap.
 
 use std::collections::BTreeMap;
 
-use weft_proto::vocab::{MulticastGroup, TableEntry};
+use weft_proto::vocab::{MeterCell, MulticastGroup, TableEntry};
 
-use super::state::{Desired, default_entry, table_entry};
+use super::state::{Desired, MeterKey, default_entry, table_entry};
 
 /// What an update does to its subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Change {
     /// It was not there.
     Insert,
-    /// It is there with the same key. Default entries are only ever modified.
+    /// It is there with the same key. Default entries and meters are only ever modified.
     Modify,
     /// It goes.
     Delete,
@@ -28,6 +28,8 @@ pub enum Subject {
     Entry(TableEntry),
     /// A multicast group; when deleted, its last known content.
     Group(MulticastGroup),
+    /// A meter's cell; without configuration it is reset.
+    Meter(MeterCell),
 }
 
 /// One write.
@@ -74,6 +76,16 @@ pub fn diff(observed: &Desired, desired: &Desired) -> Plan {
         };
         stage.push(Update { change, subject });
     });
+    compare(&observed.meters, &desired.meters, |change, key, config| {
+        let (stage, config) = match change {
+            Change::Delete => (&mut group_deletes, None),
+            Change::Insert | Change::Modify => (&mut group_writes, Some(*config)),
+        };
+        stage.push(Update {
+            change: Change::Modify,
+            subject: Subject::Meter(key.cell(config)),
+        });
+    });
     let (mut entry_writes, mut entry_deletes) = (Vec::new(), Vec::new());
     compare(&observed.entries, &desired.entries, |change, key, entry| {
         let subject = Subject::Entry(table_entry(key, entry));
@@ -111,6 +123,13 @@ pub fn apply(state: &mut Desired, plan: &Plan) {
             }
             (Subject::Group(group), Change::Insert | Change::Modify) => {
                 state.groups.insert(group.id, group.clone());
+            }
+            (Subject::Meter(cell), _) => {
+                let key = MeterKey::from(cell);
+                match cell.config {
+                    Some(config) => state.meters.insert(key, config),
+                    None => state.meters.remove(&key),
+                };
             }
             (Subject::Entry(entry), Change::Delete) => {
                 state.entries.remove(&entry.key);

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
 
 use weft_proto::vocab::{
-    ActionCall, EntryKey, MulticastGroup, MulticastGroupId, TableAction, TableEntry, TableId,
+    ActionCall, EntryKey, MeterCell, MeterConfig, MeterId, MulticastGroup, MulticastGroupId,
+    TableAction, TableEntry, TableId,
 };
 
 /// What an entry does, apart from its key.
@@ -27,6 +28,15 @@ pub struct DefaultEntry {
     pub metadata: Vec<u8>,
 }
 
+/// Where a meter's configuration is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MeterKey {
+    /// The array of meters.
+    pub meter: MeterId,
+    /// The cell.
+    pub index: u32,
+}
+
 /// All entries that one switch must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Desired {
@@ -36,6 +46,8 @@ pub struct Desired {
     pub defaults: BTreeMap<TableId, DefaultEntry>,
     /// Multicast groups.
     pub groups: BTreeMap<MulticastGroupId, MulticastGroup>,
+    /// Configured meters.
+    pub meters: BTreeMap<MeterKey, MeterConfig>,
 }
 
 /// All entries that one switch reported, in the same shape.
@@ -53,6 +65,9 @@ pub enum Conflict {
     /// Two groups with one id.
     #[error("another multicast group has id {0}")]
     Group(MulticastGroupId),
+    /// Two configurations of one meter.
+    #[error("meter {} has another configuration at {}", .0.meter, .0.index)]
+    Meter(MeterKey),
 }
 
 impl Desired {
@@ -95,6 +110,7 @@ impl Desired {
             entries,
             defaults,
             groups,
+            meters,
         } = other;
         let mut conflicts = Vec::new();
         for (key, value) in entries {
@@ -109,12 +125,16 @@ impl Desired {
             let refused = set(&mut self.groups, id, group).err();
             conflicts.extend(refused.map(Conflict::Group));
         }
+        for (key, value) in meters {
+            let refused = set(&mut self.meters, key, value).err();
+            conflicts.extend(refused.map(Conflict::Meter));
+        }
         conflicts
     }
 
-    /// Number of entries, default entries and groups.
+    /// Number of entries, default entries, groups and meters.
     pub fn count(&self) -> usize {
-        self.entries.len() + self.defaults.len() + self.groups.len()
+        self.entries.len() + self.defaults.len() + self.groups.len() + self.meters.len()
     }
 }
 
@@ -127,6 +147,27 @@ fn set<K: Ord + Clone, V: PartialEq>(map: &mut BTreeMap<K, V>, key: K, value: V)
         }
         Slot::Occupied(slot) if *slot.get() == value => Ok(()),
         Slot::Occupied(slot) => Err(slot.key().clone()),
+    }
+}
+
+impl MeterKey {
+    /// The cell with a configuration; `None` resets it.
+    pub(crate) fn cell(self, config: Option<MeterConfig>) -> MeterCell {
+        let Self { meter, index } = self;
+        MeterCell {
+            meter,
+            index,
+            config,
+        }
+    }
+}
+
+impl From<&MeterCell> for MeterKey {
+    fn from(cell: &MeterCell) -> Self {
+        Self {
+            meter: cell.meter,
+            index: cell.index,
+        }
     }
 }
 

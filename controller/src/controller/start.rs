@@ -13,7 +13,7 @@ use super::writer::{Inputs, Writer};
 use super::{Config, StartError, inventory};
 use crate::graph::Graph;
 use crate::handle::{Handle, Shared, State, SwitchEntry};
-use crate::model::{FabricMode, Host, HostKind, Link, Model, Peer, Switch};
+use crate::model::{FabricMode, Host, HostKind, Model, Peer, Switch};
 use crate::object;
 use crate::packets::PacketLog;
 use crate::pipeline::{Pipeline, Pipelines};
@@ -221,7 +221,7 @@ fn initial_state(model: &Model) -> State {
         links: model
             .links
             .values()
-            .map(|link| (link.name.clone(), link_view(link)))
+            .map(|link| (link.name.clone(), LinkView::new(link)))
             .collect(),
         ports: model
             .switches
@@ -231,26 +231,6 @@ fn initial_state(model: &Model) -> State {
         resources: Resources::default(),
         boot_ids: BTreeMap::new(),
         graph: Arc::new(Graph::new(model)),
-    }
-}
-
-fn link_view(link: &Link) -> LinkView {
-    let end = |end: &crate::model::Endpoint| EndpointView {
-        node: end.node.clone(),
-        interface: end.interface.clone(),
-    };
-    LinkView {
-        name: link.name.clone(),
-        endpoints: [end(&link.a), end(&link.b)],
-        state: OperState::Unknown,
-        desired_state: if link.up {
-            OperState::Up
-        } else {
-            OperState::Down
-        },
-        metric: link.metric,
-        srlgs: link.srlgs.clone(),
-        revision: Revision::default(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The one writer: takes commands and observations in turn, stores, compiles, and posts the result to the switches.
 
+mod apply;
 mod audit;
 mod draft;
 mod links;
@@ -50,12 +51,16 @@ pub(super) struct Writer {
     inventory: Option<Inventory>,
     /// Links that are down, declared or observed; `None` before the first snapshot.
     down: Option<BTreeSet<String>>,
+    /// What was declared of links since the file.
+    declared_links: BTreeMap<String, LinkDeclaration>,
+    /// A link is another than at the last compile.
+    links_changed: bool,
     /// Links between switches that were down in the last compile; `None` before the first.
     compiled: Option<BTreeSet<String>>,
-    /// Entries of flows that went idle.
-    idle: BTreeMap<Place, BTreeSet<EntryKey>>,
     /// Which resource has a key, by switch.
     keys: BTreeMap<String, BTreeMap<EntryKey, Place>>,
+    /// Who refers to a resource.
+    users: BTreeMap<Place, BTreeSet<Place>>,
     /// Port numbers by name, by switch.
     ports: BTreeMap<String, BTreeMap<String, PortNo>>,
     devices: BTreeMap<DeviceId, String>,
@@ -102,9 +107,11 @@ impl Writer {
             ready,
             inventory: None,
             down: None,
+            declared_links: BTreeMap::new(),
+            links_changed: false,
             compiled: None,
-            idle: BTreeMap::new(),
             keys,
+            users: BTreeMap::new(),
             ports,
             devices,
             calls: JoinSet::new(),
@@ -178,6 +185,9 @@ impl Writer {
             Command::Put(request, reply) => {
                 let _ = reply.send(self.put(request).await);
             }
+            Command::Apply(request, reply) => {
+                let _ = reply.send(self.apply(*request).await);
+            }
             Command::Delete(request, reply) => {
                 let _ = reply.send(self.delete(request).await);
             }
@@ -190,13 +200,13 @@ impl Writer {
             Command::DeletePipeline(request, reply) => {
                 let _ = reply.send(self.delete_pipeline(request).await);
             }
-            Command::PutLinkState(request, reply) => self.put_link_state(request, reply).await,
+            Command::PatchLink(request, reply) => self.patch_link(request, reply).await,
         }
     }
 
     async fn handle_event(&mut self, event: TaskEvent) {
         match event {
-            TaskEvent::IdleTimeout { switch, keys } => self.expire_flows(&switch, &keys).await,
+            TaskEvent::IdleTimeout { switch, tags } => self.expire_flows(&switch, &tags).await,
             TaskEvent::Pipeline {
                 switch,
                 cookie,
@@ -307,7 +317,8 @@ impl Writer {
             .filter(|link| !link.up || self.link_state(inventory, link) == OperState::Down)
             .map(|link| link.name.clone())
             .collect();
-        if self.down.as_ref() == Some(&down) {
+        let is_changed = std::mem::take(&mut self.links_changed);
+        if self.down.as_ref() == Some(&down) && !is_changed {
             return;
         }
         let foreign = self.foreign_links();
@@ -326,7 +337,7 @@ impl Writer {
         let cut = down.iter().chain(&foreign);
         let trunks: BTreeSet<String> = cut.filter(|name| between(name)).cloned().collect();
         self.down = Some(down);
-        if self.compiled.as_ref() != Some(&trunks) {
+        if is_changed || self.compiled.as_ref() != Some(&trunks) {
             self.compile_fabric(&trunks).await;
             self.compiled = Some(trunks);
         }
@@ -401,7 +412,7 @@ impl Writer {
             tracing::error!(key = record.key, "stored link state cannot be read");
             return;
         };
-        self.declare_link(name, document.spec.up, record.modified);
+        self.declare_link(name, document.spec, record.modified);
     }
 }
 

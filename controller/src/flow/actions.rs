@@ -14,9 +14,12 @@ use weft_proto::bytes::max_value;
 use weft_proto::schema::ActionSchema;
 use weft_proto::vocab::{ActionCall, MulticastGroup, MulticastGroupId, PortNo, Replica};
 
+use crate::group::GroupTarget;
 use crate::problem::{Code, FieldError, pointer_to};
+use crate::resource::Kind;
 
-use super::grammar::{Edit, Grammar, MULTICAST, OUTPUT, camel};
+use super::References;
+use super::grammar::{Edit, GROUP, Grammar, METER, MULTICAST, OUTPUT, camel};
 use super::matching::{Matching, excludes};
 use super::text::{self, Pattern, Ports, kind_of};
 
@@ -36,7 +39,10 @@ pub const GROUPS: std::ops::RangeInclusive<u32> = 0x4000_0000..=0x7fff_ffff;
 pub(super) struct Actions {
     pub(super) normalised: Vec<Value>,
     pub(super) call: ActionCall,
-    pub(super) group: Option<MulticastGroup>,
+    /// The multicast group that several outputs need.
+    pub(super) copies: Option<MulticastGroup>,
+    /// What was named.
+    pub(super) references: Vec<(Kind, String)>,
 }
 
 pub(super) fn compile(
@@ -45,6 +51,7 @@ pub(super) fn compile(
     switch: &str,
     matching: &Matching,
     given: &[Value],
+    named: &dyn References,
     errors: &mut Vec<FieldError>,
 ) -> Option<Actions> {
     let before = errors.len();
@@ -57,7 +64,10 @@ pub(super) fn compile(
         order: Vec::new(),
         sets: BTreeMap::new(),
         outputs: BTreeSet::new(),
+        group: None,
+        meter: None,
         word: None,
+        named,
     };
     for (index, action) in given.iter().enumerate() {
         list.read(&pointer_to("/actions", index), action, errors);
@@ -86,7 +96,12 @@ struct List<'a, 's> {
     order: Vec<&'s str>,
     sets: BTreeMap<&'s str, u128>,
     outputs: BTreeSet<PortNo>,
+    /// A group's name, and how it is reached.
+    group: Option<(String, GroupTarget)>,
+    /// A meter's name; its cell is among the tags.
+    meter: Option<String>,
     word: Option<&'s str>,
+    named: &'a dyn References,
 }
 
 impl<'s> List<'_, 's> {
@@ -102,6 +117,7 @@ impl<'s> List<'_, 's> {
                     OUTPUT if self.grammar.has(OUTPUT) => {
                         self.read_output(pointer, &inner, argument, errors)
                     }
+                    GROUP if self.grammar.has(GROUP) => self.read_group(pointer, &inner, argument),
                     "set" => self.read_set(pointer, &inner, argument, errors),
                     _ => self.read_edit(pointer, &inner, word, argument),
                 }
@@ -143,7 +159,7 @@ impl<'s> List<'_, 's> {
         argument: &Value,
         errors: &mut Vec<FieldError>,
     ) -> Result<(), FieldError> {
-        if let Some(word) = self.word {
+        if let Some(word) = self.verdict().filter(|word| *word != OUTPUT) {
             return Err(impossible(
                 pointer,
                 format!("output after {word}: the pipeline does one or the other with a packet"),
@@ -170,6 +186,51 @@ impl<'s> List<'_, 's> {
             }
         }
         Ok(())
+    }
+
+    fn read_group(
+        &mut self,
+        pointer: &str,
+        inner: &str,
+        argument: &Value,
+    ) -> Result<(), FieldError> {
+        if let Some(other) = self.verdict() {
+            return Err(impossible(
+                pointer,
+                format!("group after {other}: the pipeline does one or the other with a packet"),
+            ));
+        }
+        let (name, target) = self.find(inner, Kind::Group, argument, |n| self.named.group(n))?;
+        self.group = Some((name, target));
+        Ok(())
+    }
+
+    /// The cell of the meter that is named.
+    fn read_meter(&mut self, inner: &str, argument: &Value) -> Result<u128, FieldError> {
+        let (name, cell) = self.find(inner, Kind::Meter, argument, |n| self.named.meter(n))?;
+        self.meter = Some(name);
+        Ok(cell.into())
+    }
+
+    /// What is declared under a name.
+    fn find<T>(
+        &self,
+        inner: &str,
+        kind: Kind,
+        argument: &Value,
+        find: impl Fn(&str) -> Option<T>,
+    ) -> Result<(String, T), FieldError> {
+        let noun = kind.noun();
+        let Value::String(name) = argument else {
+            let detail = format!("expected the name of a {noun}, found {}", kind_of(argument));
+            return Err(FieldError::new(inner, Code::WrongType, detail));
+        };
+        let found = find(name).ok_or_else(|| {
+            let detail = format!("{} has no {noun} {name}", self.switch);
+            let error = FieldError::new(inner, Code::NoSuchReference, detail);
+            error.with_allowed(name, self.named.names(kind))
+        })?;
+        Ok((name.clone(), found))
     }
 
     fn read_set(
@@ -265,6 +326,7 @@ impl<'s> List<'_, 's> {
             ));
         }
         let value = match edit.args.get(known) {
+            Some(_) if known == METER => Some(self.read_meter(inner, argument)?),
             Some(param) => match text::parse(&text::Form::of_param(param), self.ports, argument) {
                 Ok(Pattern::Masked { value, .. }) => Some(value),
                 Ok(Pattern::Range { .. }) => None,
@@ -313,7 +375,8 @@ impl<'s> List<'_, 's> {
 
     fn verdict(&self) -> Option<&'s str> {
         let output = (!self.outputs.is_empty()).then_some(OUTPUT);
-        self.word.or(output)
+        let group = self.group.as_ref().map(|_| GROUP);
+        self.word.or(output).or(group)
     }
 
     fn unknown(&self, pointer: &str, word: &str) -> FieldError {
@@ -332,8 +395,8 @@ impl<'s> List<'_, 's> {
     }
 
     fn finish(self) -> Result<Actions, FieldError> {
-        let verdict = match (self.verdict(), self.outputs.len()) {
-            (None, _) => {
+        let verdict = match (self.verdict(), &self.group, self.outputs.len()) {
+            (None, ..) => {
                 return Err(impossible(
                     "/actions",
                     format!(
@@ -342,8 +405,9 @@ impl<'s> List<'_, 's> {
                     ),
                 ));
             }
-            (Some(OUTPUT), 2..) => MULTICAST,
-            (Some(verdict), _) => verdict,
+            (Some(OUTPUT), _, 2..) => MULTICAST,
+            (_, Some((_, GroupTarget::Copies(_))), _) => MULTICAST,
+            (Some(verdict), ..) => verdict,
         };
         let has_edits = !self.tags.is_empty() || !self.sets.is_empty();
         if has_edits && verdict == "drop" {
@@ -352,12 +416,15 @@ impl<'s> List<'_, 's> {
                 "changes to a packet that is dropped have no effect",
             ));
         }
-        let group = (verdict == MULTICAST).then(|| group(&self.outputs));
-        let argument = match (&group, self.outputs.first()) {
-            (Some(group), _) => u128::from(group.id.0),
-            (None, Some(port)) => u128::from(port.0),
-            (None, None) => 0,
+        let copies = (self.outputs.len() > 1).then(|| group(&self.outputs));
+        let argument = match (&self.group, &copies, self.outputs.first()) {
+            (Some((_, GroupTarget::Number(number))), ..) => *number,
+            (Some((_, GroupTarget::Copies(id))), ..) => id.0,
+            (None, Some(group), _) => group.id.0,
+            (None, None, Some(port)) => port.0,
+            (None, None, None) => 0,
         };
+        let argument = u128::from(argument);
         let call = if has_edits {
             None
         } else {
@@ -369,6 +436,7 @@ impl<'s> List<'_, 's> {
         };
         let Some(call) = call.or_else(general) else {
             let what = match verdict {
+                MULTICAST if self.group.is_some() => GROUP,
                 MULTICAST => "output to several ports",
                 word => word,
             };
@@ -381,7 +449,12 @@ impl<'s> List<'_, 's> {
         Ok(Actions {
             normalised: self.print(),
             call,
-            group,
+            copies,
+            references: {
+                let group = self.group.map(|(name, _)| (Kind::Group, name));
+                let meter = self.meter.map(|name| (Kind::Meter, name));
+                group.into_iter().chain(meter).collect()
+            },
         })
     }
 
@@ -421,7 +494,7 @@ impl<'s> List<'_, 's> {
         })
     }
 
-    /// The list in normal form: sets, tags and what they carry, then outputs.
+    /// The list in normal form: sets, tags and what they carry, the meter, then outputs.
     fn print(&self) -> Vec<Value> {
         let Some(edit) = &self.grammar.edit else {
             return self.print_verdict().into_iter().collect();
@@ -443,7 +516,8 @@ impl<'s> List<'_, 's> {
                 .collect();
             (!fields.is_empty()).then(|| json!({ "set": fields }))
         };
-        let tags = self.order.iter().map(|word| {
+        let tags = self.order.iter().filter(|word| **word != METER);
+        let tags = tags.map(|word| {
             let argument = match (edit.args.get(word), self.tags.get(word)) {
                 (Some(param), Some(Some(value))) => {
                     let form = text::Form::of_param(param);
@@ -458,6 +532,7 @@ impl<'s> List<'_, 's> {
         let mut list: Vec<_> = sets(false).into_iter().collect();
         list.extend(tags);
         list.extend(sets(true));
+        list.extend(self.meter.iter().map(|name| json!({ METER: name })));
         list.extend(self.print_verdict());
         list
     }
@@ -465,6 +540,9 @@ impl<'s> List<'_, 's> {
     fn print_verdict(&self) -> Option<Value> {
         if let Some(word) = self.word {
             return Some(word.into());
+        }
+        if let Some((name, _)) = &self.group {
+            return Some(json!({ GROUP: name }));
         }
         let form = text::Form::port();
         let mut names: Vec<_> = (self.outputs.iter())

@@ -25,6 +25,8 @@ pub(super) const OUTPUT: &str = "output";
 pub(super) const MULTICAST: &str = "multicast";
 /// The verdict that takes the number of a group that chooses.
 pub(super) const GROUP: &str = "group";
+/// The edit that takes a meter.
+pub(super) const METER: &str = "meter";
 /// The general action.
 const EDIT: &str = "edit";
 
@@ -123,6 +125,9 @@ impl<'s> Grammar<'s> {
     pub(super) fn phrases(&self) -> Vec<String> {
         let mut phrases: Vec<_> = self.words().map(str::to_owned).collect();
         phrases.push(OUTPUT.to_owned());
+        if self.has(GROUP) {
+            phrases.push(GROUP.to_owned());
+        }
         if let Some(edit) = &self.edit {
             if !edit.sets.is_empty() {
                 phrases.push("set".to_owned());

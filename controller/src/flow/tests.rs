@@ -25,7 +25,7 @@ fn ports() -> BTreeMap<String, PortNo> {
 
 fn compiled(flow: Value) -> Result<CompiledFlow, Vec<FieldError>> {
     let spec: FlowSpec = serde_json::from_value(flow).expect("the form is right");
-    compile(&SCHEMA, &ports(), "edge1", &spec)
+    compile(&SCHEMA, &ports(), "edge1", &spec, &NoReferences)
 }
 
 fn good(flow: Value) -> CompiledFlow {
@@ -196,7 +196,7 @@ fn every_spelling_of_a_value_is_read_and_one_is_written() {
     ] {
         let flow = good(json!({ "match": { field: given }, "actions": ["drop"] }));
         assert_eq!(flow.normalised.r#match[field], written, "{field}");
-        let again = compile(&SCHEMA, &ports(), "edge1", &flow.normalised).unwrap();
+        let again = compile(&SCHEMA, &ports(), "edge1", &flow.normalised, &NoReferences).unwrap();
         assert_eq!(again, flow, "{field}");
     }
 }
@@ -363,7 +363,6 @@ fn action_lists_that_the_pipeline_cannot_do_are_refused() {
             json!([{ "set": { "vlan_vid": 5 } }, { "pushVlan": 6 }, "normal"]),
             "/actions/1",
         ),
-        (json!([{ "group": "g1" }]), "/actions/0"),
         (json!([{ "output": [] }]), "/actions/0/output"),
     ] {
         refused(
@@ -497,7 +496,7 @@ fn lists_are_normalised_to_sets_tags_and_outputs() {
         ]
     );
     assert_eq!(
-        compile(&SCHEMA, &ports(), "edge1", &flow.normalised).unwrap(),
+        compile(&SCHEMA, &ports(), "edge1", &flow.normalised, &NoReferences).unwrap(),
         flow
     );
     let (_, params) = action(&flow);
@@ -514,7 +513,14 @@ fn lists_are_normalised_to_sets_tags_and_outputs() {
 
 #[test]
 fn a_pipeline_without_a_flow_table_says_so() {
-    let errors = compile(&Schema::default(), &ports(), "edge1", &FlowSpec::default()).unwrap_err();
+    let errors = compile(
+        &Schema::default(),
+        &ports(),
+        "edge1",
+        &FlowSpec::default(),
+        &NoReferences,
+    )
+    .unwrap_err();
     assert_eq!((errors.len(), errors[0].code), (1, Code::NotSupported));
 }
 
@@ -565,10 +571,10 @@ proptest! {
         actions in prop::collection::vec(any_action(), 0..5),
     ) {
         let spec = FlowSpec { priority, r#match: fields, actions, ..FlowSpec::default() };
-        match compile(&SCHEMA, &ports(), "edge1", &spec) {
+        match compile(&SCHEMA, &ports(), "edge1", &spec, &NoReferences) {
             Ok(flow) => {
                 prop_assert!(!flow.entries.is_empty());
-                let again = compile(&SCHEMA, &ports(), "edge1", &flow.normalised);
+                let again = compile(&SCHEMA, &ports(), "edge1", &flow.normalised, &NoReferences);
                 prop_assert_eq!(again, Ok(flow));
             }
             Err(errors) => prop_assert!(!errors.is_empty()),

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::shared::{rejected, rejection};
 use super::{Diff, HandleError, Shared, WriteContext, WriteOutcome};
+use crate::compile::MeterKey;
 use crate::resource::{Kind, Place, Program, Resource, Resources};
 use crate::southbound::SwitchClient;
 use crate::status::{Condition, ConditionType, Phase, ResourceStatus, SwitchStatus};
@@ -262,8 +263,14 @@ pub(crate) fn not_found(place: &Place) -> HandleError {
 /// How far a resource has come, from what its switch has reported.
 fn status_on(switch: &SwitchStatus, resource: &Resource) -> ResourceStatus {
     let misfit = resource.misfit.clone().map(rejected);
-    let entries = resource.program.entries.iter();
-    let refused = entries.filter_map(|entry| rejection(switch, &entry.key));
+    let program = &resource.program;
+    let entries = program.entries.iter();
+    let entries = entries.filter_map(|entry| switch.rejected.get(&entry.key));
+    let groups = program.groups.iter();
+    let groups = groups.filter_map(|group| switch.rejected_groups.get(&group.id));
+    let meters = program.meters.iter();
+    let meters = meters.filter_map(|cell| switch.rejected_meters.get(&MeterKey::from(cell)));
+    let refused = entries.chain(groups).chain(meters).map(rejection);
     let rejections: Vec<Condition> = misfit.into_iter().chain(refused).collect();
     let phase = if !rejections.is_empty() {
         Phase::Rejected

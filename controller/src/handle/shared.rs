@@ -9,7 +9,7 @@ use tonic::transport::Channel;
 use weft_proto::node::v1 as node;
 use weft_proto::node::v1::node_client::NodeClient;
 use weft_proto::schema::Schema;
-use weft_proto::vocab::{DeviceId, EntryKey};
+use weft_proto::vocab::DeviceId;
 
 use super::{Command, HandleError};
 use crate::audit::{self, SwitchDiff, Wanted};
@@ -22,7 +22,7 @@ use crate::resource::{Kind, Resources};
 use crate::southbound::{SwitchClient, SwitchState};
 use crate::status::{
     Condition, ConditionType, DataplaneAddress, HostView, LinkView, Metrics, NodeView,
-    PortCounters, PortView, SwitchStatus, SwitchView, TopologyView,
+    PortCounters, PortView, Rejection, SwitchStatus, SwitchView, TopologyView,
 };
 use crate::store::Revision;
 
@@ -257,11 +257,7 @@ impl Shared {
             Ok(Err(status)) => return Err(unavailable(switch, status.message())),
             Err(_) => return Err(unavailable(switch, "the read takes too long")),
         };
-        let diff = audit::compare(&schema, wanted, state.entries, state.groups);
-        Ok(SwitchDiff {
-            undecodable: state.undecodable,
-            ..diff
-        })
+        Ok(audit::compare(&schema, wanted, state))
     }
 
     pub(crate) async fn sync(&self, switch: &str, deadline: Duration) -> Result<bool, HandleError> {
@@ -367,12 +363,11 @@ pub(super) fn unavailable(switch: &str, detail: &str) -> HandleError {
     }
 }
 
-pub(super) fn rejection(status: &SwitchStatus, key: &EntryKey) -> Option<Condition> {
-    let rejection = status.rejected.get(key)?;
-    Some(rejected(format!(
+pub(super) fn rejection(rejection: &Rejection) -> Condition {
+    rejected(format!(
         "{}: {} (tried {} times)",
         rejection.code, rejection.detail, rejection.attempts
-    )))
+    ))
 }
 
 pub(super) fn rejected(detail: String) -> Condition {

@@ -161,6 +161,7 @@ fn declared(state: &State, switch: &str, key: &EntryKey) -> Option<TraceCause> {
     Some(TraceCause {
         kind: match place.kind {
             Kind::Flow => CauseKind::Flow,
+            Kind::Group => CauseKind::Group,
             _ => CauseKind::Entry,
         },
         name: place.local().to_owned(),

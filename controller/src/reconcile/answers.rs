@@ -9,7 +9,7 @@ use std::time::Duration;
 use weft_proto::vocab::{EntryKey, TableEntry};
 
 use super::{Answer, MAX_ATTEMPTS, MAX_DOUBTS, Reconciler, Refused};
-use crate::compile::{Change, Entry, Subject, Update};
+use crate::compile::{Change, Entry, MeterKey, Subject, Update};
 use crate::status::Rejection;
 
 impl Reconciler {
@@ -77,6 +77,14 @@ impl Reconciler {
             (Subject::Group(group), _) => {
                 observed.groups.insert(group.id, group);
             }
+            (Subject::Meter(cell), _) => {
+                let key = MeterKey::from(&cell);
+                self.rejected_meters.remove(&key);
+                match cell.config {
+                    Some(config) => observed.meters.insert(key, config),
+                    None => observed.meters.remove(&key),
+                };
+            }
             (Subject::Entry(entry), Change::Delete) => {
                 observed.entries.remove(&entry.key);
                 self.rejected.remove(&entry.key);
@@ -114,6 +122,17 @@ impl Reconciler {
     /// Puts what was refused aside.
     fn refuse(&mut self, update: &Update, code: &'static str, detail: String) {
         match &update.subject {
+            Subject::Meter(cell) => {
+                let key = MeterKey::from(cell);
+                let known = self.rejected_meters.get(&key);
+                let attempts = known.map_or(0, |old| old.attempts) + 1;
+                let rejection = Rejection {
+                    code,
+                    detail,
+                    attempts,
+                };
+                self.rejected_meters.insert(key, rejection);
+            }
             Subject::Group(group) => {
                 let attempts = self
                     .rejected_groups

@@ -2,17 +2,22 @@
 
 use std::collections::BTreeSet;
 
-use weft_proto::vocab::{MulticastGroup, TableEntry};
+use weft_proto::vocab::TableEntry;
 
 use super::{MASS_DELETE, Reconciler};
 use crate::compile::{Entry, Observed, OwnerTag, diff};
+use crate::southbound::SwitchState;
 
 impl Reconciler {
     /// Takes in everything that the switch holds.
     pub(crate) fn handle_observed(
         &mut self,
-        entries: Vec<TableEntry>,
-        groups: Vec<MulticastGroup>,
+        SwitchState {
+            entries,
+            groups,
+            meters,
+            ..
+        }: SwitchState,
     ) {
         self.forget_observed();
         let mut observed = Observed::default();
@@ -52,6 +57,10 @@ impl Reconciler {
                 self.foreign_groups.insert(group.id);
             }
         }
+        // Meters carry no mark: those that were read are all ours.
+        for (key, config) in meters {
+            observed.meters.insert(key, config);
+        }
         self.used.clear();
         for key in observed.entries.keys().chain(self.foreign.keys()) {
             *self.used.entry(key.table).or_default() += 1;
@@ -75,7 +84,7 @@ impl Reconciler {
 
     /// The switch's state was just cleared: it holds nothing.
     pub(crate) fn handle_cleared(&mut self) {
-        self.handle_observed(Vec::new(), Vec::new());
+        self.handle_observed(SwitchState::default());
     }
 }
 

@@ -9,6 +9,7 @@
 //!                                               └───────┴───────────────┘
 //! ```
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ use weft_proto::vocab::{ElectionId, EntryKey};
 
 use super::election::Elections;
 use super::session::{Message, Role, Session};
-use super::{Mailbox, Reconciler};
+use super::{Batches, Mailbox, Reconciler};
 use crate::compile::Update;
 use crate::packets::{PacketLog, PacketOut};
 use crate::pipeline::Pipeline;
@@ -34,6 +35,8 @@ use crate::store::{Revision, StoreError};
 
 /// Updates in one write.
 const BATCH: usize = 2000;
+/// Updates in one write that is all or nothing; what belongs together shall fit.
+const WHOLE_BATCH: usize = 16_384;
 /// Delays between attempts to connect.
 const FIRST_DELAY: Duration = Duration::from_millis(2);
 const LAST_DELAY: Duration = Duration::from_secs(1);
@@ -62,8 +65,8 @@ pub(crate) struct Common {
 /// What a switch's task tells the controller.
 #[derive(Debug)]
 pub(crate) enum TaskEvent {
-    /// These entries were not hit for their idle timeout.
-    IdleTimeout { switch: String, keys: Vec<EntryKey> },
+    /// Of these resources no entry was hit for its idle timeout.
+    IdleTimeout { switch: String, tags: Vec<String> },
     /// The switch can run the pipeline with this cookie, or refuses it.
     Pipeline {
         switch: String,
@@ -267,7 +270,12 @@ impl SwitchTask {
             if self.core.needs_read() {
                 self.read().await?;
             }
-            let batch = self.core.next_batch(BATCH);
+            let (limit, shape) = if self.atomic {
+                (WHOLE_BATCH, Batches::Whole)
+            } else {
+                (BATCH, Batches::Stages)
+            };
+            let batch = self.core.next_batch(limit, shape);
             if !batch.is_empty() {
                 self.write(election, batch).await?;
                 if self.take_news()? {
@@ -419,7 +427,7 @@ impl SwitchTask {
             );
         }
         self.status.totals.reads += 1;
-        self.core.handle_observed(state.entries, state.groups);
+        self.core.handle_observed(state);
         Ok(())
     }
 
@@ -448,11 +456,12 @@ impl SwitchTask {
             .write(&self.pipeline.schema, election, &batch, self.atomic)
             .await
         {
+            // Then in stages, each in a batch of its own.
             Err(status) if self.atomic && status.code() == Code::Unimplemented => {
                 self.atomic = false;
-                self.client
-                    .write(&self.pipeline.schema, election, &batch, false)
-                    .await
+                let answers = vec![super::Answer::Aborted; batch.len()];
+                self.core.handle_answers(batch, answers);
+                return Ok(());
             }
             // One bad update undid the others: this time each stands for itself.
             Ok(answer) if self.atomic && !answer.complete => {
@@ -546,15 +555,29 @@ impl SwitchTask {
         Ok(())
     }
 
+    /// Tells of resources that nothing hits. The switch tells of each entry; of one that has several, all have to be idle.
     async fn report_idle(&mut self, entries: &[wire::TableEntry]) {
-        let keys = entries
+        let schema = Arc::clone(&self.pipeline.schema);
+        let keys: BTreeSet<EntryKey> = entries
             .iter()
-            .filter_map(|entry| codec::decode_entry(&self.pipeline.schema, entry).ok())
+            .filter_map(|entry| codec::decode_entry(&schema, entry).ok())
             .map(|entry| entry.key)
             .collect();
+        let mut tags = Vec::new();
+        for (tag, others) in self.core.idle_candidates(&keys) {
+            match self.client.are_idle(&schema, &others).await {
+                Ok(true) => tags.push(tag),
+                Ok(false) => {}
+                // The switch tells of idle entries again.
+                Err(error) => tracing::debug!(error = error.message(), "idle times not read"),
+            }
+        }
+        if tags.is_empty() {
+            return;
+        }
         let event = TaskEvent::IdleTimeout {
             switch: self.name.clone(),
-            keys,
+            tags,
         };
         // The controller takes events until it ends; then nobody needs them.
         let _ = self.common.events.send(event).await;
@@ -566,6 +589,8 @@ impl SwitchTask {
         status.desired_entries = self.core.desired_count();
         status.foreign_entries = self.core.foreign_count();
         status.rejected = self.core.rejections();
+        status.rejected_groups = self.core.group_rejections().clone();
+        status.rejected_meters = self.core.meter_rejections().clone();
         let used = self.core.table_use();
         status.entries = schema
             .tables()
@@ -620,9 +645,10 @@ impl SwitchTask {
                 format!("{} entries of others", status.foreign_entries),
             );
         }
-        let groups = self.core.group_rejections();
-        if let Some(first) = status.rejected.values().chain(groups.values()).next() {
-            let count = status.rejected.len() + groups.len();
+        let (groups, meters) = (&status.rejected_groups, &status.rejected_meters);
+        let others = || groups.values().chain(meters.values());
+        if let Some(first) = status.rejected.values().chain(others()).next() {
+            let count = status.rejected.len() + others().count();
             add(
                 ConditionType::EntriesRejected,
                 format!("{count} refused, one with {}: {}", first.code, first.detail),

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use weft_proto::vocab::{
-    ActionCall, ActionId, EntryKey, FieldId, FieldMatch, MulticastGroup, MulticastGroupId, PortNo,
-    Replica, TableAction, TableEntry, TableId,
+    ActionCall, ActionId, EntryKey, FieldId, FieldMatch, MeterConfig, MeterId, MulticastGroup,
+    MulticastGroupId, PortNo, Replica, TableAction, TableEntry, TableId,
 };
 
 use super::*;
 use crate::compile::apply;
+use crate::southbound::SwitchState;
 
 /// A switch with a limit for one table.
 #[derive(Debug, Default)]
@@ -34,6 +35,7 @@ impl Switch {
             Subject::Entry(entry) if entry.is_default => true,
             Subject::Entry(entry) => self.held.entries.contains_key(&entry.key),
             Subject::Group(group) => self.held.groups.contains_key(&group.id),
+            Subject::Meter(_) => true,
         };
         let surprise = |code| Answer::Surprised {
             code,
@@ -77,7 +79,12 @@ impl Switch {
     }
 
     fn read_into(&self, core: &mut Reconciler) {
-        core.handle_observed(self.entries(), self.held.groups.values().cloned().collect());
+        core.handle_observed(SwitchState {
+            entries: self.entries(),
+            groups: self.held.groups.values().cloned().collect(),
+            meters: self.held.meters.clone().into_iter().collect(),
+            undecodable: 0,
+        });
     }
 }
 
@@ -88,7 +95,7 @@ fn settle(core: &mut Reconciler, switch: &mut Switch, limit: usize) -> usize {
         if core.needs_read() {
             switch.read_into(core);
         }
-        let batch = core.next_batch(limit);
+        let batch = core.next_batch(limit, Batches::Stages);
         if batch.is_empty() {
             return switch.writes - before;
         }
@@ -134,7 +141,25 @@ fn group(id: u32) -> MulticastGroup {
 }
 
 fn flow(entries: Vec<TableEntry>, groups: Vec<MulticastGroup>) -> Option<Arc<Program>> {
-    Some(Arc::new(Program { entries, groups }))
+    Some(Arc::new(Program {
+        entries,
+        groups,
+        meters: vec![],
+    }))
+}
+
+fn meter(index: u32, rate: u64) -> MeterCell {
+    let config = MeterConfig {
+        cir: rate,
+        cburst: 1,
+        pir: rate,
+        pburst: 1,
+    };
+    MeterCell {
+        meter: MeterId(9),
+        index,
+        config: Some(config),
+    }
 }
 
 fn fabric(entries: impl IntoIterator<Item = TableEntry>) -> Desired {
@@ -168,11 +193,11 @@ fn nothing_is_written_before_fabric_and_snapshot_are_known() {
     let mut core = Reconciler::new("s1");
     core.set_program("a", flow(vec![entry(FREE, 1, 1)], vec![]));
     core.handle_cleared();
-    assert!(core.next_batch(10).is_empty());
+    assert!(core.next_batch(10, Batches::Stages).is_empty());
     let mut core = Reconciler::new("s1");
     core.set_fabric(fabric([entry(FREE, 1, 1)]));
     assert!(core.needs_read());
-    assert!(core.next_batch(10).is_empty());
+    assert!(core.next_batch(10, Batches::Stages).is_empty());
 }
 
 #[test]
@@ -193,7 +218,7 @@ fn groups_come_before_their_users_and_go_after_them() {
     settle(&mut core, &mut switch, 8);
     core.set_program("a", flow(vec![entry(FREE, 1, 1)], vec![group(7)]));
     core.set_program("b", flow(vec![entry(FREE, 2, 1)], vec![group(7)]));
-    let first = core.next_batch(8);
+    let first = core.next_batch(8, Batches::Stages);
     assert!(matches!(
         first[..],
         [Update {
@@ -208,7 +233,7 @@ fn groups_come_before_their_users_and_go_after_them() {
     core.set_program("a", None);
     assert_eq!(settle(&mut core, &mut switch, 8), 1);
     core.set_program("b", None);
-    let first = core.next_batch(8);
+    let first = core.next_batch(8, Batches::Stages);
     assert!(matches!(
         first[..],
         [Update {
@@ -343,7 +368,15 @@ proptest! {
                         let table = if limited { LIMITED } else { FREE };
                         let own = 100 + u32::from(number);
                         let groups = (group_id > 0).then(|| group(group_id.into()));
-                        flow(vec![entry(table, own, action.into())], groups.into_iter().collect())
+                        let mut program = Program {
+                            entries: vec![entry(table, own, action.into())],
+                            groups: groups.into_iter().collect(),
+                            meters: vec![],
+                        };
+                        if group_id == 0 {
+                            program.meters.push(meter(own, action.into()));
+                        }
+                        Some(Arc::new(program))
                     });
                     last_flows.insert(name.clone(), content.clone());
                     core.set_program(&name, content);
@@ -352,7 +385,7 @@ proptest! {
                     if core.needs_read() {
                         switch.read_into(&mut core);
                     }
-                    let batch = core.next_batch(limit);
+                    let batch = core.next_batch(limit, Batches::Stages);
                     let answers = switch.write(&batch);
                     if lost {
                         core.begin_session();
@@ -388,4 +421,39 @@ proptest! {
         prop_assert_eq!(&switch.held, &expect);
         prop_assert_eq!(settle(&mut core, &mut switch, 5), 0);
     }
+}
+
+#[test]
+fn a_change_is_one_batch_where_batches_are_whole() {
+    let (mut core, mut switch) = started([], 100);
+    core.set_fabric(fabric([]));
+    core.set_program(
+        "old",
+        flow(vec![entry(FREE, 1, 1), entry(FREE, 2, 1)], vec![group(1)]),
+    );
+    settle(&mut core, &mut switch, 10);
+    core.set_programs(BTreeMap::from([
+        ("old".to_owned(), None),
+        (
+            "new".to_owned(),
+            flow(vec![entry(FREE, 2, 2), entry(FREE, 3, 1)], vec![group(2)]),
+        ),
+    ]));
+    let batch = core.next_batch(10, Batches::Whole);
+    let changes: Vec<Change> = batch.iter().map(|update| update.change).collect();
+    assert_eq!(
+        changes,
+        [
+            Change::Insert,
+            Change::Modify,
+            Change::Insert,
+            Change::Delete,
+            Change::Delete
+        ]
+    );
+    assert!(matches!(batch[0].subject, Subject::Group(_)));
+    assert!(matches!(batch[4].subject, Subject::Group(_)));
+    let answers = switch.write(&batch);
+    core.handle_answers(batch, answers);
+    assert!(core.next_batch(10, Batches::Whole).is_empty());
 }

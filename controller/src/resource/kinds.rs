@@ -1,14 +1,14 @@
 //! What each kind adds to the mechanism: how its document is read and compiled.
 
-use std::collections::BTreeSet;
-
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{COMPUTED, Compiled, Kind, Member, Place, Program, Scope};
-use crate::flow::{self, FlowSpec};
+use crate::flow::{self, FlowSpec, References};
+use crate::group::{self, GroupSpec, GroupTarget};
 use crate::load;
+use crate::meter::{self, MeterSpec};
 use crate::object;
 use crate::problem::{Code, FieldError, pointer_to};
 use crate::raw::{self, EntrySpec};
@@ -20,6 +20,62 @@ fn read<T: DeserializeOwned>(spec: Value) -> Result<T, Vec<FieldError>> {
 
 fn shown(spec: &impl Serialize) -> Value {
     serde_json::to_value(spec).unwrap_or_default()
+}
+
+/// What a flow can name on its switch.
+struct Named<'a> {
+    scope: &'a Scope<'a>,
+    place: &'a Place,
+}
+
+impl References for Named<'_> {
+    fn group(&self, name: &str) -> Option<GroupTarget> {
+        let place = self.place.beside(Kind::Group, name);
+        let group = self.scope.declared.get(&place)?;
+        Some(group::target(&group.spec, group.number?))
+    }
+
+    fn meter(&self, name: &str) -> Option<u32> {
+        let place = self.place.beside(Kind::Meter, name);
+        self.scope.declared.get(&place)?.number
+    }
+
+    fn names(&self, kind: Kind) -> Vec<String> {
+        self.scope.declared.names(&self.place.beside(kind, ""))
+    }
+}
+
+pub(super) fn group(
+    scope: &Scope<'_>,
+    place: &Place,
+    spec: Value,
+) -> Result<Compiled, Vec<FieldError>> {
+    let spec: GroupSpec = read(spec)?;
+    let switch = place.switch().unwrap_or_default();
+    let (spec, program) = group::compile(scope.schema, scope.ports, switch, scope.number, &spec)?;
+    Ok(Compiled {
+        spec: shown(&spec),
+        program,
+        ..Compiled::default()
+    })
+}
+
+pub(super) fn meter(
+    scope: &Scope<'_>,
+    place: &Place,
+    spec: Value,
+) -> Result<Compiled, Vec<FieldError>> {
+    let spec: MeterSpec = read(spec)?;
+    let switch = place.switch().unwrap_or_default();
+    let (spec, cell) = meter::compile(scope.schema, switch, scope.number, &spec)?;
+    Ok(Compiled {
+        spec: shown(&spec),
+        program: Program {
+            meters: vec![cell],
+            ..Program::default()
+        },
+        ..Compiled::default()
+    })
 }
 
 pub(super) fn flow(
@@ -34,14 +90,18 @@ pub(super) fn flow(
         return Err(vec![mistake]);
     }
     let switch = place.switch().unwrap_or_default();
-    let compiled = flow::compile(scope.schema, scope.ports, switch, &spec)?;
+    let named = Named { scope, place };
+    let compiled = flow::compile(scope.schema, scope.ports, switch, &spec, &named)?;
+    let references = compiled.references.iter();
+    let references = references.map(|(kind, name)| place.beside(*kind, name));
     Ok(Compiled {
+        references: references.collect(),
         spec: shown(&compiled.normalised),
         program: Program {
             entries: compiled.entries,
             groups: compiled.groups,
+            meters: Vec::new(),
         },
-        references: BTreeSet::new(),
         warnings: compiled.warnings,
     })
 }
@@ -62,7 +122,7 @@ pub(super) fn entry(
         spec: shown(&spec),
         program: Program {
             entries: vec![entry],
-            groups: Vec::new(),
+            ..Program::default()
         },
         ..Compiled::default()
     })

@@ -202,6 +202,8 @@ pub struct TraceCause {
 pub enum CauseKind {
     /// A flow of this switch.
     Flow,
+    /// A group of this switch.
+    Group,
     /// A raw entry that was declared.
     Entry,
     /// A host, a router or a switch.

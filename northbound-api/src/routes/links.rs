@@ -4,39 +4,35 @@ use axum::Json;
 use axum::extract::Path;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
-use weft_controller::handle::PutLinkState;
-use weft_controller::problem::{Code, FieldError};
-use weft_controller::status::{LinkView, OperState};
+use weft_controller::handle::PatchLink;
+use weft_controller::status::LinkView;
 
 use super::Answer;
 use crate::list::{self, ListParams, Page};
-use crate::problem::{Problem, ProblemDocument};
-use crate::request::{Call, Document, Patch, etag};
+use crate::problem::ProblemDocument;
+use crate::request::{Call, Patch, etag};
 use crate::view::Link;
 
 /// What can be changed of a link.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes the body; it is read by its members")]
+#[schema(rename_all = "camelCase")]
 pub(crate) struct LinkPatch {
-    /// Whether it carries packets.
-    state: Option<LinkState>,
+    /// Whether it carries packets: `up` or `down`.
+    state: Option<String>,
+    /// Its cost for paths, 1 and up.
+    #[schema(minimum = 1)]
+    metric: Option<u32>,
+    /// Risks that it shares with other links.
+    srlgs: Option<Vec<String>>,
+    /// Its capacity, such as `1gbit`.
+    capacity: Option<String>,
+    /// Impairments of both directions; null takes all of them away.
+    #[schema(value_type = Option<Object>)]
+    impair: Option<Value>,
 }
-
-/// A link's declared state.
-#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) enum LinkState {
-    /// It carries packets.
-    Up,
-    /// It carries none.
-    Down,
-}
-
-/// Members that the file declares, and that cannot be changed while a lab runs.
-const FIXED: [&str; 4] = ["impair", "metric", "srlgs", "capacity"];
 
 /// All links.
 #[utoipa::path(
@@ -65,7 +61,7 @@ pub(crate) async fn get(call: Call, Path(link): Path<String>) -> Answer {
     Ok(answer(call.handle.link(&link)?))
 }
 
-/// Takes a link down or up (merge patch).
+/// Changes a link while it runs (merge patch). A member that is null is again what the file says.
 #[utoipa::path(
     patch, path = "/v1/links/{link}", tag = "links",
     params(
@@ -79,43 +75,15 @@ pub(crate) async fn get(call: Call, Path(link): Path<String>) -> Answer {
         (status = "4XX", description = "A problem.", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
-pub(crate) async fn patch(call: Call, Path(link): Path<String>, Patch(body): Patch) -> Answer {
+pub(crate) async fn patch(call: Call, Path(link): Path<String>, Patch(change): Patch) -> Answer {
     let params = call.params(&["dryRun", "force"])?;
     let context = call.write_context(&params)?;
-    let current = call.handle.link(&link)?;
-    refuse_fixed(&body)?;
-    let patch: LinkPatch = Document(body).parse()?;
-    let Some(state) = patch.state else {
-        return Ok(answer(current));
-    };
-    let state = match state {
-        LinkState::Up => OperState::Up,
-        LinkState::Down => OperState::Down,
-    };
-    let request = PutLinkState {
-        link: current.name,
-        state,
+    let request = PatchLink {
+        link,
+        change,
         context,
     };
-    Ok(answer(call.handle.put_link_state(request).await?))
-}
-
-fn refuse_fixed(body: &Value) -> Result<(), Problem> {
-    let errors: Vec<_> = (FIXED.iter())
-        .filter(|name| body.get(**name).is_some())
-        .map(|name| {
-            FieldError::new(
-                format!("/{name}"),
-                Code::NotSupported,
-                format!("{name} of a running link cannot be changed yet"),
-            )
-        })
-        .collect();
-    if errors.is_empty() {
-        Ok(())
-    } else {
-        Err(Problem::invalid(errors))
-    }
+    Ok(answer(call.handle.patch_link(request).await?))
 }
 
 fn answer(link: LinkView) -> Response {

@@ -99,7 +99,7 @@ impl utoipa::PartialSchema for TraceFound {
                 "kind": {
                     "type": "string",
                     "description": "What kind of resource it is. `fabric`: the built-in fabric itself; `noMatch`: nothing matched in this table; `foreign`: an entry of this table that nobody declared.",
-                    "enum": ["flow", "entry", "node", "link", "subnet", "network", "fabric", "noMatch", "foreign"],
+                    "enum": ["flow", "group", "entry", "node", "link", "subnet", "network", "fabric", "noMatch", "foreign"],
                 },
                 "name": text("Its name; of an entry TABLE/NAME, of a subnet its prefix."),
                 "detail": text("What it has to do with the packet, where the name does not say it."),

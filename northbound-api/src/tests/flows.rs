@@ -202,11 +202,6 @@ async fn wrong_flows_are_refused_in_full_and_nothing_is_stored() {
             "/idleTimeout",
             Value::Null,
         ),
-        (
-            json!({ "actions": ["drop"], "idleTimeout": "30s" }),
-            "/idleTimeout",
-            Value::Null,
-        ),
         (json!({ "actions": "drop" }), "/actions", Value::Null),
         (
             json!({ "actions": ["drop"], "match": [] }),
@@ -390,4 +385,46 @@ async fn a_deleted_flow_is_gone_from_the_switch() {
     assert_eq!(lab.delete(FLOW, &WAIT).await.status, 204);
     let after = used().await;
     assert_eq!(before.as_u64().unwrap() - 1, after.as_u64().unwrap());
+}
+
+#[tokio::test]
+async fn a_flow_that_nothing_hits_for_its_idle_timeout_is_gone() {
+    let lab = Lab::up().await;
+    let left = lab.attach("s1");
+    let path = "/v1/switches/s1/flows/short";
+    // A port of TCP, of IPv4 and of IPv6: two entries, of which one is hit.
+    let flow = json!({
+        "priority": 3, "match": { "in_port": "host", "tcp_dst": 443 }, "actions": ["drop"],
+        "idleTimeout": "300ms"
+    });
+    let made = lab
+        .put_with(path, &[("prefer", "wait=10")], flow)
+        .await
+        .is(201);
+    assert_eq!(made["idleTimeout"], "300ms");
+    assert_eq!(made["entries"].as_array().unwrap().len(), 2, "{made:#}");
+    let builder = etherparse::PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
+        .ipv4([10, 9, 0, 1], [10, 9, 0, 2], 64)
+        .tcp(40_000, 443, 7, 1000);
+    let mut frame = Vec::new();
+    builder.write(&mut frame, b"x").unwrap();
+    // While it is hit it stays, for longer than its timeout.
+    let mut every = tokio::time::interval(std::time::Duration::from_millis(30));
+    for _ in 0..30 {
+        every.tick().await;
+        left.send(&frame);
+    }
+    assert_eq!(lab.get(path).await.status, 200);
+    let gone = async {
+        while lab.get(path).await.status != 404 {
+            every.tick().await;
+        }
+    };
+    tokio::time::timeout(super::lab::SOON, gone)
+        .await
+        .expect("it ends by itself");
+    assert!(lab.handle.sync("s1", super::lab::SOON).await.unwrap());
+    let diff = lab.get("/v1/switches/s1/diff").await.is(200);
+    let found = (&diff["inSync"], &diff["counts"]["proper"]);
+    assert_eq!(found, (&json!(true), &json!(0)), "{diff:#}");
 }

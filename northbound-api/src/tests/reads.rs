@@ -26,7 +26,7 @@ async fn the_topology_is_that_of_the_file() {
         lab.get("/v1/links/last").await.is(200),
         json!({
             "name": "last", "endpoints": ["s2:east", "s3:west"],
-            "state": "up", "desiredState": "up", "metric": 1, "srlgs": [],
+            "state": "up", "desiredState": "up", "metric": 1, "srlgs": [], "status": { "conditions": [] },
         })
     );
     let by_end = lab.get("/v1/links/s3:west").await.is(200);
@@ -212,11 +212,9 @@ async fn a_link_goes_down_and_up_again() {
         .await
         .problem(422);
     assert_eq!(problem["errors"][0]["didYouMean"], "state");
-    let problem = lab
-        .patch("/v1/links/last", json!({ "impair": null }))
+    lab.patch("/v1/links/last", json!({ "impair": null }))
         .await
-        .problem(422);
-    assert_eq!(problem["errors"][0]["code"], "not-supported");
+        .is(200);
     lab.patch("/v1/links/x", json!({ "state": "down" }))
         .await
         .problem(404);
@@ -235,4 +233,82 @@ async fn ready_means_that_every_switch_was_programmed() {
         lab.get("/v1/health/ready").await.is(200),
         json!({ "status": "ok" })
     );
+}
+
+#[tokio::test]
+async fn what_is_declared_of_a_link_shows_and_decides_paths() {
+    let lab = Lab::up().await;
+    let first = lab
+        .patch(
+            "/v1/links/last",
+            json!({ "metric": 7, "srlgs": ["duct"], "impair": { "delay": "5ms", "rate": "100mbit" } }),
+        )
+        .await;
+    let link = first.is(200);
+    assert_eq!(
+        (
+            &link["metric"],
+            &link["srlgs"],
+            &link["capacity"],
+            &link["latency"]
+        ),
+        (
+            &json!(7),
+            &json!(["duct"]),
+            &json!("100mbit"),
+            &json!("5ms")
+        )
+    );
+    assert_eq!(link["impair"], json!({ "delay": "5ms", "rate": "100mbit" }));
+    assert_eq!(
+        link["status"]["conditions"][0]["type"],
+        "ImpairmentNotApplied"
+    );
+    let ask = json!({ "from": "s2", "to": "s3" });
+    let ask = || super::lab::request("POST", "/v1/paths", &[], Some(ask.clone()));
+    let found = lab.send(ask()).await.is(200);
+    assert_eq!(
+        (&found["paths"][0]["cost"], &found["paths"][0]["latency"]),
+        (&json!(7), &json!("5ms"))
+    );
+
+    // The same again changes nothing; a stale revision is refused.
+    let again = lab.patch("/v1/links/last", json!({ "metric": 7 })).await;
+    assert_eq!(again.header("etag"), first.header("etag"));
+    // One member of the impairment goes, the other stays; then all of it goes.
+    let link = lab
+        .patch("/v1/links/last", json!({ "impair": { "rate": null } }))
+        .await
+        .is(200);
+    assert_eq!(link["impair"], json!({ "delay": "5ms" }));
+    let link = lab
+        .patch(
+            "/v1/links/last",
+            json!({ "impair": null, "metric": null, "srlgs": null }),
+        )
+        .await
+        .is(200);
+    assert_eq!(
+        (
+            &link["impair"],
+            &link["metric"],
+            &link["latency"],
+            &link["status"]["conditions"]
+        ),
+        (&json!(null), &json!(1), &json!(null), &json!([]))
+    );
+    assert_eq!(lab.send(ask()).await.is(200)["paths"][0]["cost"], 1);
+
+    for (change, pointer) in [
+        (json!({ "metric": 0 }), "/metric"),
+        (json!({ "metric": "7" }), "/metric"),
+        (json!({ "srlgs": ["a b"] }), "/srlgs/0"),
+        (json!({ "capacity": 5 }), "/capacity"),
+        (json!({ "impair": { "delay": 5 } }), "/impair/delay"),
+        (json!({ "impair": { "dealy": "5ms" } }), "/impair/dealy"),
+        (json!([]), ""),
+    ] {
+        let problem = lab.patch("/v1/links/last", change).await.problem(422);
+        assert_eq!(problem["errors"][0]["pointer"], pointer, "{problem:#}");
+    }
 }

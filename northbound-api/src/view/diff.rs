@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 use weft_controller::audit::{Finding, SwitchDiff as Facts};
 use weft_controller::compile::{Owner, Subject};
 
-use super::flow::{Entry, Group, Names};
+use super::flow::{Entry, Group, Meter, Names};
 
 /// What a switch must hold against what it holds now.
 #[derive(Debug, Serialize, ToSchema)]
@@ -49,7 +49,7 @@ pub(crate) struct DiffCounts {
     undecodable: usize,
 }
 
-/// An entry or a group on a switch, and whose it is.
+/// An entry, a group or a meter on a switch, and whose it is.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Place {
@@ -59,12 +59,15 @@ struct Place {
     /// The group, likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
     group: Option<Group>,
+    /// The meter, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meter: Option<Meter>,
     /// What the switch holds instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     held: Option<Held>,
-    /// `fabric`, `flow`, `entry` or `foreign`.
+    /// `fabric`, `flow`, `entry`, `group`, `meter` or `foreign`.
     owner: &'static str,
-    /// The name of the flow; of the entry, `table/name`.
+    /// The name of the flow, group or meter; of the entry, `table/name`.
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
 }
@@ -77,6 +80,8 @@ struct Held {
     entry: Option<Entry>,
     #[serde(skip_serializing_if = "Option::is_none")]
     group: Option<Group>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meter: Option<Meter>,
 }
 
 /// What a repair found, and whether it is over.
@@ -129,15 +134,17 @@ impl SwitchDiff {
 
 impl Place {
     fn new(finding: Finding, names: &Names) -> Self {
-        let (entry, group) = words(finding.subject, names);
-        let held = finding.held.map(|held| {
-            let (entry, group) = words(held, names);
-            Held { entry, group }
-        });
+        let held = finding.held.map(|held| Held::new(held, names));
+        let Held {
+            entry,
+            group,
+            meter,
+        } = Held::new(finding.subject, names);
         let place = finding.place;
         Self {
             entry,
             group,
+            meter,
             held,
             owner: match (finding.owner.map(|tag| tag.owner), &place) {
                 (Some(Owner::Fabric), _) => "fabric",
@@ -150,9 +157,18 @@ impl Place {
     }
 }
 
-fn words(subject: Subject, names: &Names) -> (Option<Entry>, Option<Group>) {
-    match subject {
-        Subject::Entry(entry) => (names.entry(entry), None),
-        Subject::Group(group) => (None, Some(names.group(&group))),
+impl Held {
+    fn new(subject: Subject, names: &Names) -> Self {
+        let mut held = Self {
+            entry: None,
+            group: None,
+            meter: None,
+        };
+        match subject {
+            Subject::Entry(entry) => held.entry = names.entry(entry),
+            Subject::Group(group) => held.group = Some(names.group(&group)),
+            Subject::Meter(cell) => held.meter = Some(Meter::from(&cell)),
+        }
+        held
     }
 }

@@ -12,8 +12,11 @@ use utoipa::openapi::{RefOr, Schema as OpenApiSchema};
 use utoipa::{PartialSchema, ToSchema};
 use weft_controller::flow::text::{Form, Pattern, Ports, print};
 use weft_controller::handle::{self, Handle, HandleError};
+use weft_controller::quantity::{BitsPerSec, ByteSize};
 use weft_proto::schema::Schema;
-use weft_proto::vocab::{self, ActionCall, MulticastGroup, PortNo, TableAction, TableEntry};
+use weft_proto::vocab::{
+    self, ActionCall, MeterCell, MulticastGroup, PortNo, TableAction, TableEntry,
+};
 
 /// A table entry in words.
 #[derive(Debug, Serialize, ToSchema)]
@@ -73,6 +76,30 @@ pub(crate) struct Group {
     id: u32,
     /// The ports.
     ports: Vec<Value>,
+}
+
+/// A configured meter.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Meter {
+    /// Its cell.
+    index: u32,
+    /// What passes for as long as it likes; null where the meter lets everything pass.
+    #[schema(value_type = Option<String>)]
+    rate: Option<BitsPerSec>,
+    /// What may come at once.
+    #[schema(value_type = Option<String>)]
+    burst: Option<ByteSize>,
+}
+
+impl From<&MeterCell> for Meter {
+    fn from(cell: &MeterCell) -> Self {
+        Self {
+            index: cell.index,
+            rate: (cell.config).map(|config| BitsPerSec(config.pir.saturating_mul(8))),
+            burst: cell.config.map(|config| ByteSize(config.pburst)),
+        }
+    }
 }
 
 /// Numbers of table entries that a write adds, changes, removes, and leaves alone.
@@ -235,6 +262,107 @@ impl PartialSchema for FlowBody {
             })])
             .into()
     }
+}
+
+/// Describes [`weft_controller::group::GroupSpec`], the body of a PUT.
+#[derive(Debug)]
+pub(crate) struct GroupBody;
+
+impl ToSchema for GroupBody {}
+
+impl PartialSchema for GroupBody {
+    fn schema() -> RefOr<OpenApiSchema> {
+        let text = || ObjectBuilder::new().schema_type(SchemaType::Type(Type::String));
+        let whole = || ObjectBuilder::new().schema_type(SchemaType::Type(Type::Integer));
+        let truth = || ObjectBuilder::new().schema_type(SchemaType::Type(Type::Boolean));
+        let closed = || Some(AdditionalProperties::<OpenApiSchema>::FreeForm(false));
+        let bucket = ObjectBuilder::new()
+            .property("output", text().description(Some("The port.")))
+            .required("output")
+            .property(
+                "weight",
+                whole()
+                    .description(Some("Its share of all weights; of a select group."))
+                    .minimum(Some(1))
+                    .default(Some(1.into())),
+            )
+            .property(
+                "watchPort",
+                truth().description(Some(
+                    "It gets nothing while its port is down; usual in a failover group.",
+                )),
+            )
+            .additional_properties(closed());
+        ObjectBuilder::new()
+            .description(Some("Several ways out under one name, which flows send packets to."))
+            .property(
+                "kind",
+                text()
+                    .description(Some("`select`: one bucket by a hash; `all`: a copy to each; `failover`: the first that lives."))
+                    .enum_values(Some(["select", "all", "failover"])),
+            )
+            .required("kind")
+            .property(
+                "hash",
+                ArrayBuilder::new()
+                    .description(Some("The fields that choose a bucket, of a select group."))
+                    .items(text()),
+            )
+            .property("buckets", ArrayBuilder::new().items(bucket))
+            .required("buckets")
+            .property("labels", labels())
+            .additional_properties(closed())
+            .examples([serde_json::json!({
+                "kind": "select", "hash": ["ipv4_src", "ipv4_dst", "ip_proto", "l4"],
+                "buckets": [{ "output": "p1", "weight": 2, "watchPort": true }, { "output": "p2" }]
+            })])
+            .into()
+    }
+}
+
+/// Describes [`weft_controller::meter::MeterSpec`], the body of a PUT.
+#[derive(Debug)]
+pub(crate) struct MeterBody;
+
+impl ToSchema for MeterBody {}
+
+impl PartialSchema for MeterBody {
+    fn schema() -> RefOr<OpenApiSchema> {
+        let text = |doc| {
+            let text = ObjectBuilder::new().schema_type(SchemaType::Type(Type::String));
+            text.description(Some(doc))
+        };
+        ObjectBuilder::new()
+            .description(Some(
+                "The most that may pass, shared by all flows that name the meter.",
+            ))
+            .property(
+                "rate",
+                text("What passes for as long as it likes, such as 200mbit."),
+            )
+            .required("rate")
+            .property(
+                "burst",
+                text("What may come at once, such as 256kb; at least one full frame."),
+            )
+            .property(
+                "exceed",
+                text("What becomes of packets above it.").enum_values(Some(["drop"])),
+            )
+            .property("labels", labels())
+            .additional_properties(Some(AdditionalProperties::<OpenApiSchema>::FreeForm(false)))
+            .examples([
+                serde_json::json!({ "rate": "200mbit", "burst": "256kb", "exceed": "drop" }),
+            ])
+            .into()
+    }
+}
+
+fn labels() -> ObjectBuilder {
+    let text = ObjectBuilder::new().schema_type(SchemaType::Type(Type::String));
+    ObjectBuilder::new()
+        .description(Some("The user's own words, for selectors."))
+        .additional_properties(Some(AdditionalProperties::RefOr(text.into())))
 }
 
 /// Describes the body of a PUT of a flow set.

@@ -10,7 +10,7 @@ use weft_controller::resource::Kind;
 use weft_controller::status::{self, Phase};
 
 use super::Condition;
-use super::flow::{Diff, Entry, Group, Names};
+use super::flow::{Diff, Entry, Group, Meter, Names};
 use crate::describe;
 use crate::list::Item;
 
@@ -33,6 +33,8 @@ pub(crate) struct Resource {
     entries: Option<Vec<Entry>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     groups: Vec<Group>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meter: Option<Meter>,
     status: ResourceStatus,
     #[serde(skip_serializing_if = "Option::is_none")]
     diff: Option<Diff>,
@@ -127,6 +129,7 @@ impl Resource {
             flows: place.kind.has_members().then(|| flows.collect()),
             entries,
             groups: groups.collect(),
+            meter: view.program.meters.first().map(Meter::from),
             status: ResourceStatus::from(view.status),
             diff: None,
             changes: None,

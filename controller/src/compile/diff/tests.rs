@@ -1,11 +1,12 @@
 use proptest::prelude::*;
 use weft_proto::vocab::{
-    ActionCall, ActionId, EntryKey, FieldId, FieldMatch, MulticastGroupId, ParamId, PortNo,
-    Replica, TableAction, TableId, WeightedAction,
+    ActionCall, ActionId, EntryKey, FieldId, FieldMatch, MeterConfig, MeterId, MulticastGroupId,
+    ParamId, PortNo, Replica, TableAction, TableId, WeightedAction,
 };
 
 use super::super::state::{DefaultEntry, Entry};
 use super::*;
+use crate::compile::MeterKey;
 
 fn call() -> impl Strategy<Value = ActionCall> {
     (0u32..3, 0u128..3).prop_map(|(action, arg)| ActionCall {
@@ -56,10 +57,23 @@ fn state() -> impl Strategy<Value = Desired> {
         proptest::collection::btree_map(key(), entry, 0..12),
         proptest::collection::btree_map((1u32..4).prop_map(TableId), default, 0..3),
         proptest::collection::btree_map(1u32..5, group, 0..4),
+        proptest::collection::btree_map(0u32..4, 1u64..3, 0..4),
     )
-        .prop_map(|(entries, defaults, groups)| Desired {
+        .prop_map(|(entries, defaults, groups, meters)| Desired {
             entries,
             defaults,
+            meters: (meters.into_iter())
+                .map(|(index, rate)| {
+                    let meter = MeterId(7);
+                    let config = MeterConfig {
+                        cir: rate,
+                        cburst: 1,
+                        pir: rate,
+                        pburst: 1,
+                    };
+                    (MeterKey { meter, index }, config)
+                })
+                .collect(),
             groups: groups
                 .into_iter()
                 .map(|(id, ports)| {
@@ -101,6 +115,7 @@ proptest! {
         for update in diff(&a, &b).updates() {
             let there = match &update.subject {
                 Subject::Group(group) => now.groups.contains_key(&group.id),
+                Subject::Meter(_) => true,
                 Subject::Entry(entry) if entry.is_default => true,
                 Subject::Entry(entry) => now.entries.contains_key(&entry.key),
             };
@@ -115,6 +130,8 @@ proptest! {
             .updates()
             .map(|update| match (&update.subject, update.change) {
                 (Subject::Group(_), Change::Delete) => 3,
+                (Subject::Meter(cell), _) if cell.config.is_none() => 3,
+                (Subject::Meter(_), _) => 0,
                 (Subject::Group(_), _) => 0,
                 (Subject::Entry(_), Change::Delete) => 2,
                 (Subject::Entry(entry), _) if entry.action.is_none() => 2,

@@ -7,7 +7,7 @@ use weft_proto::vocab::EntryKey;
 
 use super::Writer;
 use crate::audit::Wanted;
-use crate::compile::{Desired, Fabric};
+use crate::compile::{Desired, Fabric, MeterKey};
 use crate::handle::HandleError;
 use crate::reconcile::{Reconciler, program_metadata};
 use crate::resource::Place;
@@ -35,17 +35,21 @@ impl Writer {
         };
         let mut core = Reconciler::new(switch);
         core.set_fabric(fabric);
-        let mut places = BTreeMap::new();
+        let (mut places, mut meters) = (BTreeMap::new(), BTreeMap::new());
         let state = self.shared.read();
         for (place, resource) in state.resources.on_switch(switch) {
-            let local = place.local();
-            core.set_program(local, Some(Arc::clone(&resource.program)));
-            places.insert(program_metadata(switch, local), place.clone());
+            let tag = place.tag();
+            for cell in &resource.program.meters {
+                meters.insert(MeterKey::from(cell), program_metadata(switch, &tag));
+            }
+            core.set_program(&tag, Some(Arc::clone(&resource.program)));
+            places.insert(program_metadata(switch, &tag), place.clone());
         }
         Ok(Wanted {
             revision: state.revision,
             state: core.into_desired(),
             places,
+            meters,
         })
     }
 

@@ -1,13 +1,15 @@
 //! What a write would change: compiled, compared with what is declared, not stored yet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use serde_json::Value;
 use weft_proto::vocab::EntryKey;
 
+use crate::compile::fnv1a;
 use crate::handle::{ChangeKind, Diff, ResourceChange, WriteOutcome};
-use crate::resource::{Place, Program, Resource};
+use crate::resource::{Declared, Place, Program, Resource, Resources};
 
 /// A document to declare, or a resource to take back.
 #[derive(Clone, Debug)]
@@ -41,9 +43,16 @@ pub(super) struct Change {
     pub(super) set: Option<Place>,
     /// One of its members changes.
     has_changed_members: bool,
+    /// It says what it said, and becomes something else, because of what it refers to.
+    is_recompiled: bool,
 }
 
 impl Change {
+    /// It says what it said, and becomes something else.
+    pub(super) fn is_recompiled(&self) -> bool {
+        self.is_recompiled
+    }
+
     pub(super) fn kind(&self) -> ChangeKind {
         match (&self.known, &self.resource) {
             (_, None) => ChangeKind::Remove,
@@ -81,6 +90,7 @@ impl Draft {
             known,
             set,
             has_changed_members: false,
+            is_recompiled: false,
         };
         self.changes.insert(place, change);
     }
@@ -91,8 +101,17 @@ impl Draft {
             known: Some(known),
             set,
             has_changed_members: false,
+            is_recompiled: false,
         };
         self.changes.insert(place, change);
+    }
+
+    /// Takes in what a resource becomes now that what it refers to has changed.
+    pub(super) fn recompile(&mut self, place: Place, resource: Resource, known: Arc<Resource>) {
+        self.put(place.clone(), resource, Some(known), None);
+        if let Some(change) = self.changes.get_mut(&place) {
+            change.is_recompiled = true;
+        }
     }
 
     /// Takes the keys of a program; says so when another resource of the draft has one of them.
@@ -174,6 +193,64 @@ impl Draft {
     }
 }
 
+/// What is declared, with what a draft makes of it.
+pub(super) struct Drafted<'a> {
+    pub(super) resources: &'a Resources,
+    pub(super) draft: &'a Draft,
+}
+
+impl Declared for Drafted<'_> {
+    fn get(&self, place: &Place) -> Option<&Resource> {
+        match self.draft.changes.get(place) {
+            Some(change) => change.resource.as_ref(),
+            None => self.resources.get(place).map(|resource| &**resource),
+        }
+    }
+
+    fn names(&self, place: &Place) -> Vec<String> {
+        let drafted = self.draft.changes.keys();
+        let beside =
+            |other: &&Place| other.kind == place.kind && other.parents().eq(place.parents());
+        let drafted = drafted.filter(beside).map(Place::name);
+        let names: BTreeSet<&str> = self.resources.beside(place).chain(drafted).collect();
+        let is_there = |name: &&str| {
+            let names: Vec<&str> = place
+                .parents()
+                .map(|(_, name)| name)
+                .chain([*name])
+                .collect();
+            self.get(&Place::new(place.kind, &names)).is_some()
+        };
+        names
+            .into_iter()
+            .filter(is_there)
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+impl Drafted<'_> {
+    /// A number that nothing of this kind has on its switch: what the name hashes to, or the next that is free.
+    pub(super) fn number(&self, place: &Place, numbers: &RangeInclusive<u32>) -> Option<u32> {
+        let taken: BTreeSet<u32> = (self.names(place).iter())
+            .filter_map(|name| {
+                let names: Vec<&str> = place
+                    .parents()
+                    .map(|(_, name)| name)
+                    .chain([&**name])
+                    .collect();
+                self.get(&Place::new(place.kind, &names))?.number
+            })
+            .collect();
+        let (first, last) = (u64::from(*numbers.start()), u64::from(*numbers.end()));
+        let count = last - first + 1;
+        let start = fnv1a(place.name().as_bytes()) % count;
+        let free = (0..count).map(|step| first + (start + step) % count);
+        let mut free = free.filter_map(|number| u32::try_from(number).ok());
+        free.find(|number| !taken.contains(number))
+    }
+}
+
 /// What a switch adds, changes and removes when one program follows another.
 fn program_diff(before: &Program, after: &Program) -> Diff {
     let mut diff = Diff::default();
@@ -184,6 +261,14 @@ fn program_diff(before: &Program, after: &Program) -> Diff {
             .collect()
     };
     count(&mut diff, &entries(before), &entries(after));
+    // A resource that is nothing but a group; those of flows come and go with their entries.
+    if before.entries.is_empty() && after.entries.is_empty() {
+        let groups = |program: &Program| -> BTreeMap<_, _> {
+            let groups = program.groups.iter();
+            groups.map(|group| (group.id, group.clone())).collect()
+        };
+        count(&mut diff, &groups(before), &groups(after));
+    }
     diff
 }
 

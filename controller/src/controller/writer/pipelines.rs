@@ -37,6 +37,7 @@ impl Writer {
             let document = Document {
                 owner: context.owner.clone(),
                 set: None,
+                number: None,
                 spec: &spec,
             };
             let put = Op::Put {

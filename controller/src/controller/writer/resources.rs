@@ -7,15 +7,22 @@ use serde_json::Value;
 use weft_proto::vocab::EntryKey;
 
 use super::Writer;
-use super::draft::{Draft, Edit};
+use super::draft::{Draft, Drafted, Edit};
 use crate::handle::{
     ChangeKind, DeleteAnswer, DeleteResource, HandleError, PutAnswer, PutResource, WriteContext,
     not_found,
 };
 use crate::object::{self, Document};
 use crate::problem::{Code, FieldError, pointer_to};
-use crate::resource::{Compiled, Kind, Place, Program, Resource, Scope};
+use crate::resource::{Compiled, Declared, Kind, Place, Program, Resource, Resources, Scope};
 use crate::store::{Compare, Op, Record, Revision, Txn, TxnOutcome};
+
+/// What a compile has to know of a resource besides its document.
+#[derive(Clone, Copy, Debug)]
+struct About {
+    number: Option<u32>,
+    is_member: bool,
+}
 
 impl Writer {
     pub(super) async fn put(&mut self, request: PutResource) -> Result<PutAnswer, HandleError> {
@@ -68,20 +75,16 @@ impl Writer {
         Ok(DeleteAnswer { revision, diff })
     }
 
-    /// Deletes flows of which no entry was hit for its idle timeout; each entry is reported on its own.
-    pub(super) async fn expire_flows(&mut self, switch: &str, idle: &[EntryKey]) {
-        for key in idle {
-            let holder = self.keys.get(switch).and_then(|keys| keys.get(key));
-            let Some(place) = holder.cloned() else {
-                continue;
-            };
-            let Some(flow) = self.known(&place) else {
-                continue;
-            };
-            let known = self.idle.entry(place.clone()).or_default();
-            known.insert(key.clone());
-            let mut entries = flow.program.entries.iter();
-            if !entries.all(|entry| known.contains(&entry.key)) {
+    /// Deletes flows that nothing hit for their idle timeout.
+    pub(super) async fn expire_flows(&mut self, switch: &str, tags: &[String]) {
+        for tag in tags {
+            let place = Place::flow(switch, tag);
+            // One that was declared anew meanwhile without a timeout, or is gone, is not idle.
+            let has_timeout = self.known(&place).is_some_and(|flow| {
+                let mut entries = flow.program.entries.iter();
+                entries.any(|entry| entry.idle_timeout_ns > 0)
+            });
+            if !has_timeout {
                 continue;
             }
             let context = WriteContext {
@@ -158,7 +161,23 @@ impl Writer {
                 set,
             } = edit;
             let known = state.resources.get(&place).cloned();
-            let compiled = match self.compile_one(&place, spec.unwrap_or_default(), set.is_some()) {
+            let drafted = Drafted {
+                resources: &state.resources,
+                draft: &draft,
+            };
+            let number = match self.number(&drafted, &place, known.as_deref()) {
+                Ok(number) => number,
+                Err(mistake) => {
+                    errors.push(mistake.under(&pointer));
+                    continue;
+                }
+            };
+            let spec = spec.unwrap_or_default();
+            let about = About {
+                number,
+                is_member: set.is_some(),
+            };
+            let compiled = match self.compile_one(&drafted, &place, spec, about) {
                 Ok(compiled) => compiled,
                 Err(mistakes) => {
                     let mistakes = mistakes.into_iter();
@@ -179,6 +198,7 @@ impl Writer {
                 revision: known.as_ref().map_or(Revision::default(), |r| r.revision),
                 owner: context.owner.clone(),
                 set: set.as_ref().map(|set| set.name().to_owned()),
+                number,
                 spec: compiled.spec,
                 program: Arc::new(compiled.program),
                 references: compiled.references,
@@ -190,6 +210,7 @@ impl Writer {
         if !errors.is_empty() {
             return Err(HandleError::Invalid { errors });
         }
+        self.follow_references(&state.resources, &mut draft)?;
         draft.settle_sets();
         for (place, change) in draft.changes() {
             if let Some(set) = &change.set {
@@ -204,11 +225,95 @@ impl Writer {
         Ok(draft)
     }
 
+    /// The number that a resource goes by on its switch, where its kind has numbers: the one it has, or a free one.
+    fn number(
+        &self,
+        drafted: &Drafted<'_>,
+        place: &Place,
+        known: Option<&Resource>,
+    ) -> Result<Option<u32>, FieldError> {
+        let known = known.and_then(|known| known.number);
+        let numbers = place.switch().and_then(|switch| {
+            let schema = self.shared.pipeline(switch).ok()?;
+            place.kind.numbers(&schema)
+        });
+        match numbers {
+            Some(numbers) if known.is_none_or(|known| !numbers.contains(&known)) => {
+                let free = drafted.number(place, &numbers);
+                free.map(Some).ok_or_else(|| {
+                    let count = numbers.count();
+                    let detail = format!("{count} fit on a switch, and there are as many");
+                    FieldError::new("", Code::OutOfRange, detail)
+                })
+            }
+            _ => Ok(known),
+        }
+    }
+
+    /// Compiles what refers to something that changes; refuses to take away what something refers to.
+    fn follow_references(
+        &self,
+        resources: &Resources,
+        draft: &mut Draft,
+    ) -> Result<(), HandleError> {
+        let changed = draft.changes().map(|(place, change)| {
+            let is_gone = change.resource.is_none();
+            (place.clone(), is_gone)
+        });
+        let changed: Vec<(Place, bool)> = changed.collect();
+        for (place, is_gone) in changed {
+            let users = self.users.get(&place).into_iter().flatten();
+            let others = |user: &&Place| !draft.has(user) && resources.get(user).is_some();
+            let users: Vec<&Place> = users.filter(others).collect();
+            if is_gone && !users.is_empty() {
+                let names: Vec<String> = users.iter().map(ToString::to_string).collect();
+                return Err(HandleError::Conflict {
+                    detail: format!("{place} is in use"),
+                    with: names.join(", "),
+                });
+            }
+            for user in users {
+                let Some(known) = resources.get(user) else {
+                    continue;
+                };
+                let drafted = Drafted { resources, draft };
+                let about = About {
+                    number: known.number,
+                    is_member: known.set.is_some(),
+                };
+                let compiled = self.compile_one(&drafted, user, known.spec.clone(), about);
+                let compiled = compiled.map_err(|errors| HandleError::Conflict {
+                    detail: format!(
+                        "{place} is in use by {user}: {}",
+                        errors
+                            .first()
+                            .map(|e| e.detail.as_str())
+                            .unwrap_or_default()
+                    ),
+                    with: user.local().to_owned(),
+                })?;
+                if compiled.program == *known.program {
+                    continue;
+                }
+                let resource = Resource {
+                    program: Arc::new(compiled.program),
+                    references: compiled.references,
+                    warnings: compiled.warnings,
+                    misfit: None,
+                    ..Resource::clone(known)
+                };
+                draft.recompile(user.clone(), resource, Arc::clone(known));
+            }
+        }
+        Ok(())
+    }
+
     fn compile_one(
         &self,
+        declared: &dyn Declared,
         place: &Place,
         spec: Value,
-        is_member: bool,
+        About { number, is_member }: About,
     ) -> Result<Compiled, Vec<FieldError>> {
         let none = BTreeMap::new();
         let builtin = || Arc::clone(&self.common.builtin.schema);
@@ -230,6 +335,8 @@ impl Writer {
             schema: &schema,
             ports,
             is_member,
+            number: number.unwrap_or_default(),
+            declared,
         };
         place.kind.compile(&scope, place, spec)
     }
@@ -273,6 +380,7 @@ impl Writer {
                     value: object::encode(&Document {
                         owner: resource.owner.clone(),
                         set: resource.set.clone(),
+                        number: resource.number,
                         spec: &resource.spec,
                     }),
                     lease: None,
@@ -280,17 +388,19 @@ impl Writer {
                 None => Op::Delete { key },
             });
         }
-        if txn.ops.is_empty() {
+        if txn.ops.is_empty() && !draft.changes().any(|(_, change)| change.is_recompiled()) {
             return Ok(self.shared.revision());
         }
         let revision = self.commit(txn).await?;
         let changed = draft.changes();
-        let changed = changed.filter(|(_, change)| change.kind() != ChangeKind::Unchanged);
+        let changed = changed
+            .filter(|(_, change)| change.kind() != ChangeKind::Unchanged || change.is_recompiled());
         let changed = changed.map(|(place, change)| {
-            let resource = change.resource.clone();
-            let resource = resource.map(|resource| Resource {
-                revision,
-                ..resource
+            let resource = change.resource.clone().map(|mut resource| {
+                if !change.is_recompiled() {
+                    resource.revision = revision;
+                }
+                resource
             });
             (place.clone(), resource)
         });
@@ -338,11 +448,23 @@ impl Writer {
             return;
         }
         // What was stored under another pipeline stays readable and deletable, whether or not it fits this one.
-        let compiled = self.compile_one(&place, document.spec.clone(), document.set.is_some());
+        let about = About {
+            number: document.number,
+            is_member: document.set.is_some(),
+        };
+        let shared = Arc::clone(&self.shared);
+        let state = shared.read();
+        let drafted = Drafted {
+            resources: &state.resources,
+            draft: &Draft::default(),
+        };
+        let compiled = self.compile_one(&drafted, &place, document.spec.clone(), about);
+        drop(state);
         let resource = Resource {
             revision: record.modified,
             owner: document.owner,
             set: document.set,
+            number: document.number,
             spec: document.spec,
             program: Arc::default(),
             references: BTreeSet::new(),
@@ -366,15 +488,24 @@ impl Writer {
         let mut programs = BTreeMap::new();
         let mut keys = BTreeMap::new();
         for (place, resource) in on_switch {
-            let spec = resource.spec.clone();
-            let made = self.compile_one(&place, spec, resource.set.is_some());
+            let about = About {
+                number: resource.number,
+                is_member: resource.set.is_some(),
+            };
+            let shared = Arc::clone(&self.shared);
+            let state = shared.read();
+            let drafted = Drafted {
+                resources: &state.resources,
+                draft: &Draft::default(),
+            };
+            let made = self.compile_one(&drafted, &place, resource.spec.clone(), about);
+            drop(state);
             let resource = Resource::clone(&resource).compiled(made);
             for entry in &resource.program.entries {
                 keys.insert(entry.key.clone(), place.clone());
             }
             let program = Arc::clone(&resource.program);
-            programs.insert(place.local().to_owned(), Some(program));
-            self.idle.remove(&place);
+            programs.insert(place.tag(), Some(program));
             self.shared.write().resources.insert(place, resource);
         }
         self.keys.insert(switch.to_owned(), keys);
@@ -387,9 +518,13 @@ impl Writer {
         state.revision = state.revision.max(revision);
         // All that go first: one may take another's place.
         for (place, _) in &changed {
-            self.idle.remove(place);
             let old = state.resources.remove(place);
             let keys = place.switch().and_then(|switch| self.keys.get_mut(switch));
+            for reference in old.iter().flat_map(|old| &old.references) {
+                if let Some(users) = self.users.get_mut(reference) {
+                    users.remove(place);
+                }
+            }
             if let (Some(old), Some(keys)) = (old, keys) {
                 for entry in &old.program.entries {
                     if keys.get(&entry.key) == Some(place) {
@@ -406,8 +541,12 @@ impl Writer {
                 for entry in program.iter().flat_map(|program| &program.entries) {
                     keys.insert(entry.key.clone(), place.clone());
                 }
-                let local = (place.local().to_owned(), program);
-                news.entry(switch.to_owned()).or_default().push(local);
+                let tagged = (place.tag(), program);
+                news.entry(switch.to_owned()).or_default().push(tagged);
+            }
+            for reference in resource.iter().flat_map(|resource| &resource.references) {
+                let users = self.users.entry(reference.clone()).or_default();
+                users.insert(place.clone());
             }
             if let Some(resource) = resource {
                 state.resources.insert(place, resource);
