@@ -52,6 +52,10 @@ pub enum Kind {
     FlowSet,
 }
 
+type Compile = fn(&Scope<'_>, &Place, Value) -> Result<Compiled, Vec<FieldError>>;
+type Numbers = fn(&Schema) -> Option<RangeInclusive<u32>>;
+type Members = fn(&mut Value) -> Result<Vec<Member>, Vec<FieldError>>;
+
 /// What the mechanism knows of a kind.
 struct Row {
     /// The collection's name in the API, in files and in the store.
@@ -61,11 +65,11 @@ struct Row {
     /// What it is under.
     parents: &'static [&'static str],
     /// Makes the normal form and what follows from it.
-    compile: fn(&Scope<'_>, &Place, Value) -> Result<Compiled, Vec<FieldError>>,
+    compile: Compile,
     /// The numbers that resources of this kind go by on a switch; none for most kinds.
-    numbers: Option<fn(&Schema) -> Option<RangeInclusive<u32>>>,
+    numbers: Option<Numbers>,
     /// Takes the resources out of a document that it makes and owns; none for most kinds.
-    members: Option<fn(&mut Value) -> Result<Vec<Member>, Vec<FieldError>>>,
+    members: Option<Members>,
 }
 
 impl Kind {

@@ -49,7 +49,7 @@ pub struct ResourceView {
     /// What its switch holds for it.
     pub program: Arc<Program>,
     /// What it made, without counters.
-    pub members: Vec<ResourceView>,
+    pub members: Vec<Self>,
     /// How far it has come.
     pub status: ResourceStatus,
 }

@@ -364,7 +364,7 @@ proptest! {
                 }
                 Step::Flow(number, content) => {
                     let name = format!("f{number}");
-                    let content = content.and_then(|(limited, action, group_id)| {
+                    let content = content.map(|(limited, action, group_id)| {
                         let table = if limited { LIMITED } else { FREE };
                         let own = 100 + u32::from(number);
                         let groups = (group_id > 0).then(|| group(group_id.into()));
@@ -376,7 +376,7 @@ proptest! {
                         if group_id == 0 {
                             program.meters.push(meter(own, action.into()));
                         }
-                        Some(Arc::new(program))
+                        Arc::new(program)
                     });
                     last_flows.insert(name.clone(), content.clone());
                     core.set_program(&name, content);

@@ -28,7 +28,7 @@ pub(crate) struct Resource {
     #[serde(skip_serializing_if = "Option::is_none")]
     flow_set: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    flows: Option<Vec<Resource>>,
+    flows: Option<Vec<Self>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     entries: Option<Vec<Entry>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]

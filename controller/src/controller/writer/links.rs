@@ -56,7 +56,9 @@ impl Writer {
             .map_err(|errors| HandleError::Invalid { errors })?;
         let up = |declared: &LinkDeclaration| declared.state.map(|state| state == LinkState::Up);
         let base = self.shared.model.links.get(&view.name);
-        let is_up = up(&declared).or(base.map(|base| base.up)).unwrap_or(true);
+        let is_up = up(&declared)
+            .or_else(|| base.map(|base| base.up))
+            .unwrap_or(true);
         if context.dry_run || declared == known {
             return Ok((view.name, is_up));
         }
@@ -246,7 +248,7 @@ fn apply(base: &Link, declared: &LinkDeclaration) -> Link {
         if base.capacity_bps == slowest {
             link.capacity_bps = None;
         }
-        link.capacity_bps = link.capacity_bps.or(impair.rate.map(|rate| rate.0));
+        link.capacity_bps = link.capacity_bps.or_else(|| impair.rate.map(|rate| rate.0));
         link.latency = impair.delay.map(TimeSpan::as_duration);
         link.impair_a = impair.clone();
         link.impair_b = impair.clone();

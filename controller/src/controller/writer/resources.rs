@@ -24,6 +24,9 @@ struct About {
     is_member: bool,
 }
 
+/// What a switch holds for a resource by its key from now on; `None` for what is gone.
+type Change = (String, Option<Arc<Program>>);
+
 impl Writer {
     pub(super) async fn put(&mut self, request: PutResource) -> Result<PutAnswer, HandleError> {
         let PutResource {
@@ -195,7 +198,7 @@ impl Writer {
                 errors.push(FieldError::new(pointer, Code::Duplicate, detail));
             }
             let resource = Resource {
-                revision: known.as_ref().map_or(Revision::default(), |r| r.revision),
+                revision: known.as_ref().map(|r| r.revision).unwrap_or_default(),
                 owner: context.owner.clone(),
                 set: set.as_ref().map(|set| set.name().to_owned()),
                 number,
@@ -533,7 +536,7 @@ impl Writer {
                 }
             }
         }
-        let mut news: BTreeMap<String, Vec<(String, Option<Arc<Program>>)>> = BTreeMap::new();
+        let mut news: BTreeMap<String, Vec<Change>> = BTreeMap::new();
         for (place, resource) in changed {
             if let Some(switch) = place.switch() {
                 let program = resource.as_ref().map(|new| Arc::clone(&new.program));
