@@ -399,6 +399,9 @@ impl Lab {
                 (Subject::Group(group), Change::Insert) => state.insert_group(group),
                 (Subject::Group(group), Change::Modify) => state.modify_group(group),
                 (Subject::Group(group), Change::Delete) => state.delete_group(group.id),
+                (Subject::Meter(cell), _) => {
+                    state.set_meter(cell.meter, Some(cell.index), cell.config)
+                }
             }
             .unwrap();
         }

@@ -91,14 +91,14 @@ async fn declare(lab: &Lab) -> Vec<TableEntry> {
         let flow = json!({ "priority": 5, "match": { "ipv4_dst": address }, "actions": ["drop"] });
         let path = format!("/v1/switches/s1/flows/{name}");
         lab.put_with(&path, &WAIT, flow).await.is(201);
-        entries.extend(made(&lab, name));
+        entries.extend(made(lab, name));
     }
     entries
 }
 
 /// One flow's entry goes, one gets another action, and one comes that nobody here asked for.
 async fn meddle(lab: &Lab, foreign: &mut Foreign, entries: &[TableEntry]) {
-    let mut other = made(&lab, "b").remove(0);
+    let mut other = made(lab, "b").remove(0);
     let schema = lab.handle.pipeline("s1").unwrap();
     let flood = schema.actions().find(|action| {
         weft_proto::schema::annotations::get(&action.annotations, "weft_flow")

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use weft_controller::compile::{Change, Desired, Fabric, Subject, Update, diff};
-use weft_controller::flow::{self, FlowSpec};
+use weft_controller::flow::{self, FlowSpec, NoReferences};
 use weft_controller::load;
 use weft_controller::model::{Model, Peer};
 use weft_proto::vocab::PortNo;
@@ -61,7 +61,7 @@ fn make(model: Model) -> Edge {
     let names = names.map(|(number, port)| (port.name.clone(), *number));
     let names = names.collect();
     for flow in flows(switch.ports.values().map(|port| port.name.as_str())) {
-        let compiled = flow::compile(program.schema(), &names, "s1", &flow);
+        let compiled = flow::compile(program.schema(), &names, "s1", &flow, &NoReferences);
         let compiled = compiled.expect("the flow is right");
         for entry in compiled.entries {
             desired.insert(entry).expect("the flows differ");
@@ -75,6 +75,7 @@ fn make(model: Model) -> Edge {
         match subject {
             Subject::Entry(entry) => state.insert(entry),
             Subject::Group(group) => state.insert_group(group),
+            Subject::Meter(cell) => state.set_meter(cell.meter, Some(cell.index), cell.config),
         }
         .expect("the compile fits the pipeline");
     }

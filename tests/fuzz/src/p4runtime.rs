@@ -85,6 +85,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
                     .map(|action| std::mem::discriminant(&action)),
             ),
             Subject::Group(_) => (0, None),
+            Subject::Meter(cell) => (cell.meter.0, None),
         };
         let entity = match update.subject.clone() {
             Subject::Entry(entry) => Entity::Entry {
@@ -94,6 +95,12 @@ pub fn seeds() -> Vec<Vec<u8>> {
                 clear: false,
             },
             Subject::Group(group) => Entity::Group(group),
+            Subject::Meter(cell) => Entity::Meter {
+                meter: cell.meter,
+                index: Some(cell.index),
+                config: cell.config,
+                clear: false,
+            },
         };
         let request = |kind| {
             let update = encode_update(
