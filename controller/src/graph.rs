@@ -1,15 +1,14 @@
-//! The topology as a graph with stable names, and what forwarding needs of it: distances and equal-cost next hops.
+//! The topology as a graph with stable names, in which [`crate::paths`] searches. Forwarding has its own, by index and
+//! port: `compile/spf.rs`.
 //!
 //! Every answer is a function of names alone: nodes and links are visited in the order of their names, so the order in a
 //! file, a restart or a link that came back changes no tie. A host is never crossed; a path may only begin or end at it.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use petgraph::stable_graph::{EdgeIndex, NodeIndex, StableUnGraph};
 use petgraph::visit::EdgeRef;
-use weft_proto::vocab::PortNo;
 
 use crate::model::{Endpoint, Link, Model};
 
@@ -49,28 +48,6 @@ pub struct Edge {
     pub latency: Option<Duration>,
     /// Whether it carries packets.
     pub up: bool,
-}
-
-impl Edge {
-    /// The end at a node.
-    pub fn end(&self, node: &str) -> &Endpoint {
-        if self.a.node == node {
-            &self.a
-        } else {
-            &self.b
-        }
-    }
-}
-
-/// A neighbour through which a destination is reached at the least cost.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct NextHop {
-    /// The neighbour.
-    pub node: String,
-    /// The link to it.
-    pub link: String,
-    /// The local port of that link; `None` at a host.
-    pub port: Option<PortNo>,
 }
 
 impl Graph {
@@ -197,61 +174,6 @@ impl Graph {
         found
     }
 
-    /// The cost from every node that reaches `target` to it, over links that are up. Only `target` itself, and nodes
-    /// where a path begins, may be hosts.
-    pub fn distances(&self, target: &str) -> BTreeMap<&str, u64> {
-        let mut distances = BTreeMap::new();
-        let Some(start) = self.node(target) else {
-            return distances;
-        };
-        let mut queue = BinaryHeap::from([Reverse((0_u64, start.name.as_str()))]);
-        while let Some(Reverse((cost, node))) = queue.pop() {
-            if distances.contains_key(node) {
-                continue;
-            }
-            distances.insert(node, cost);
-            if node != target && !self.is_transit(node) {
-                continue;
-            }
-            for (neighbour, edge) in self.neighbours(node) {
-                if !distances.contains_key(neighbour) {
-                    queue.push(Reverse((cost + u64::from(edge.metric), neighbour)));
-                }
-            }
-        }
-        distances
-    }
-
-    /// For every other node that reaches `target`, all its next hops of least cost, in the order of (node, link).
-    ///
-    /// Following any of them at each step always ends at `target`: the cost left falls with every hop.
-    pub fn next_hops(&self, target: &str) -> BTreeMap<String, Vec<NextHop>> {
-        let distances = self.distances(target);
-        let mut hops = BTreeMap::new();
-        for (&node, &cost) in &distances {
-            if node == target {
-                continue;
-            }
-            let equal: Vec<NextHop> = self
-                .neighbours(node)
-                .into_iter()
-                .filter(|(neighbour, edge)| {
-                    (*neighbour == target || self.is_transit(neighbour))
-                        && distances
-                            .get(neighbour)
-                            .is_some_and(|left| left + u64::from(edge.metric) == cost)
-                })
-                .map(|(neighbour, edge)| NextHop {
-                    node: neighbour.to_owned(),
-                    link: edge.name.clone(),
-                    port: edge.end(node).port,
-                })
-                .collect();
-            hops.insert(node.to_owned(), equal);
-        }
-        hops
-    }
-
     /// Whether packets for others may cross a node.
     pub fn is_transit(&self, node: &str) -> bool {
         self.node(node).is_some_and(|node| node.transit)
@@ -260,6 +182,8 @@ impl Graph {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use weft_proto::vocab::PortNo;
+
     use super::*;
 
     /// A graph from `a-b` or `a-b*metric` words; names that begin with `h` are hosts.
@@ -292,48 +216,40 @@ pub(crate) mod tests {
         graph
     }
 
-    fn hops(graph: &Graph, from: &str, target: &str) -> Vec<String> {
+    fn around(graph: &Graph, node: &str) -> Vec<(String, String)> {
         graph
-            .next_hops(target)
-            .remove(from)
-            .unwrap_or_default()
+            .neighbours(node)
             .into_iter()
-            .map(|hop| hop.node)
+            .map(|(name, edge)| (name.to_owned(), edge.name.clone()))
+            .collect()
+    }
+
+    fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs
+            .iter()
+            .map(|(node, link)| (String::from(*node), String::from(*link)))
             .collect()
     }
 
     #[test]
-    fn equal_cost_next_hops_are_all_found() {
-        let mut graph = graph("l1-s1 l1-s2 l2-s1 l2-s2 h1-l1 h2-l2");
-        assert_eq!(hops(&graph, "l1", "l2"), ["s1", "s2"]);
-        assert_eq!(hops(&graph, "s1", "h2"), ["l2"]);
-        assert!(graph.set_link("l2", false));
-        assert!(!graph.set_link("l2", false));
-        assert_eq!(hops(&graph, "l1", "l2"), ["s2"]);
+    fn neighbours_come_in_the_order_of_names_with_each_of_their_links() {
+        let graph = graph("a-c a-b b-a a-h1 c-b");
+        let expected = [("b", "l1"), ("b", "l2"), ("c", "l0"), ("h1", "l3")];
+        assert_eq!(around(&graph, "a"), pairs(&expected));
+        assert!(around(&graph, "nobody").is_empty());
+        assert!(graph.is_transit("a") && !graph.is_transit("h1"));
     }
 
     #[test]
-    fn parallel_links_are_next_hops_of_their_own() {
-        let graph = graph("a-b a-b a-b*2");
-        let links: Vec<_> = graph.next_hops("b")["a"]
-            .iter()
-            .map(|hop| hop.link.clone())
-            .collect();
-        assert_eq!(links, ["l0", "l1"]);
-    }
-
-    #[test]
-    fn hosts_are_not_crossed() {
-        let graph = graph("a-h1 h1-b a-c c-d d-b");
-        assert_eq!(hops(&graph, "a", "b"), ["c"]);
-        assert_eq!(graph.distances("b")["a"], 3);
-        assert_eq!(hops(&graph, "a", "h1"), ["h1"]);
-    }
-
-    #[test]
-    fn a_node_that_is_cut_off_has_no_next_hop() {
-        let graph = graph("a-b c-d");
-        assert!(graph.next_hops("d").keys().eq(["c"]));
-        assert!(graph.next_hops("nobody").is_empty());
+    fn a_link_that_is_down_leads_nowhere_until_it_is_up() {
+        let mut graph = graph("a-b a-b");
+        assert!(graph.set_link("l0", false));
+        assert!(!graph.set_link("l0", false));
+        assert!(!graph.set_link("nothing", false));
+        assert_eq!(around(&graph, "a"), pairs(&[("b", "l1")]));
+        assert!(graph.remove_link("l1"));
+        assert!(around(&graph, "b").is_empty());
+        assert!(graph.set_link("l0", true));
+        assert_eq!(around(&graph, "b"), pairs(&[("a", "l0")]));
     }
 }

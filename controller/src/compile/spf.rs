@@ -1,7 +1,7 @@
 //! Shortest paths between switches: one run of Dijkstra for each destination.
 //!
-//! The same answer as [`crate::graph::Graph::next_hops`], which tests hold it to, by index and port instead of by name:
-//! the compile asks for every destination at every switch.
+//! Everything goes by index and port, for the compile asks for every destination at every switch. Hosts are no part of
+//! it: nothing is forwarded across them. `controller/tests/fabric/random.rs` compares with every path there is.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
