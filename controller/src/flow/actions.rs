@@ -7,9 +7,11 @@
 //! One call of the general action applies its edits in a fixed order: tags off, tags on, sets, the rest, verdict. A list
 //! that means something else is refused, never approximated.
 
+mod print;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use weft_proto::bytes::max_value;
 use weft_proto::schema::ActionSchema;
 use weft_proto::vocab::{ActionCall, MulticastGroup, MulticastGroupId, PortNo, Replica};
@@ -18,6 +20,7 @@ use crate::group::GroupTarget;
 use crate::problem::{Code, FieldError, pointer_to};
 use crate::resource::Kind;
 
+use self::print::subject;
 use super::References;
 use super::grammar::{Edit, GROUP, Grammar, METER, MULTICAST, OUTPUT, camel};
 use super::matching::{Matching, excludes};
@@ -493,67 +496,6 @@ impl<'s> List<'_, 's> {
             params: sorted(params),
         })
     }
-
-    /// The list in normal form: sets, tags and what they carry, the meter, then outputs.
-    fn print(&self) -> Vec<Value> {
-        let Some(edit) = &self.grammar.edit else {
-            return self.print_verdict().into_iter().collect();
-        };
-        let printed = |field: &str, value: u128| {
-            let Some(set) = edit.sets.get(field) else {
-                return Value::Null;
-            };
-            let form = text::Form::of_param(set.param);
-            let pattern = Pattern::exact(value, form.bits);
-            text::print(&form, self.ports, pattern)
-        };
-        // A field that a tag carries is set after the tag has been put there.
-        let is_late = |field: &str| self.order.iter().any(|word| subject(word, field));
-        let sets = |late: bool| {
-            let fields: serde_json::Map<String, Value> = (self.sets.iter())
-                .filter(|(field, _)| is_late(field) == late)
-                .map(|(field, value)| ((*field).to_owned(), printed(field, *value)))
-                .collect();
-            (!fields.is_empty()).then(|| json!({ "set": fields }))
-        };
-        let tags = self.order.iter().filter(|word| **word != METER);
-        let tags = tags.map(|word| {
-            let argument = match (edit.args.get(word), self.tags.get(word)) {
-                (Some(param), Some(Some(value))) => {
-                    let form = text::Form::of_param(param);
-                    text::print(&form, self.ports, Pattern::exact(*value, form.bits))
-                }
-                _ => true.into(),
-            };
-            let mut action = serde_json::Map::new();
-            action.insert(camel(word), argument);
-            Value::Object(action)
-        });
-        let mut list: Vec<_> = sets(false).into_iter().collect();
-        list.extend(tags);
-        list.extend(sets(true));
-        list.extend(self.meter.iter().map(|name| json!({ METER: name })));
-        list.extend(self.print_verdict());
-        list
-    }
-
-    fn print_verdict(&self) -> Option<Value> {
-        if let Some(word) = self.word {
-            return Some(word.into());
-        }
-        if let Some((name, _)) = &self.group {
-            return Some(json!({ GROUP: name }));
-        }
-        let form = text::Form::port();
-        let mut names: Vec<_> = (self.outputs.iter())
-            .map(|port| text::print(&form, self.ports, Pattern::exact(port.0.into(), form.bits)))
-            .collect();
-        Some(match names.len() {
-            0 => return None,
-            1 => json!({ OUTPUT: names.remove(0) }),
-            _ => json!({ OUTPUT: names }),
-        })
-    }
 }
 
 /// A call of an action that takes the one argument, or none.
@@ -575,12 +517,6 @@ fn sorted<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {
 fn later(word: &str) -> impl Iterator<Item = String> {
     let pushed = word.strip_prefix("pop_").map(|what| format!("push_{what}"));
     pushed.into_iter()
-}
-
-/// Whether a field belongs to what an edit adds or removes: `vlan_vid` to `push_vlan`.
-fn subject(word: &str, field: &str) -> bool {
-    word.split_once('_')
-        .is_some_and(|(_, what)| field.split('_').next() == Some(what))
 }
 
 /// The group that copies to these ports. Ports 1 to 29 make the id by themselves; others by a hash.

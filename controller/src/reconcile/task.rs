@@ -9,6 +9,9 @@
 //!                                               └───────┴───────────────┘
 //! ```
 
+mod prepare;
+mod report;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,19 +21,19 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 use weft_proto::codec;
-use weft_proto::node::v1 as node;
 use weft_proto::node::v1::node_client::NodeClient;
 use weft_proto::p4::v1 as wire;
 use weft_proto::vocab::{ElectionId, EntryKey};
 
+use self::prepare::{claim, is_refusal, refusal};
 use super::election::Elections;
 use super::session::{Message, Role, Session};
 use super::{Batches, Mailbox, Reconciler};
 use crate::compile::Update;
 use crate::packets::{PacketLog, PacketOut};
 use crate::pipeline::Pipeline;
-use crate::southbound::{RunningPipeline, SwitchClient, code_name, timed};
-use crate::status::{Condition, ConditionType, SwitchStatus, TableUse};
+use crate::southbound::{SwitchClient, code_name, timed};
+use crate::status::SwitchStatus;
 use crate::store::{Revision, StoreError};
 
 /// Updates in one write.
@@ -308,114 +311,6 @@ impl SwitchTask {
         }
     }
 
-    fn is_builtin(&self) -> bool {
-        Arc::ptr_eq(&self.pipeline, &self.common.builtin)
-    }
-
-    /// Asks the switch whether it can run a pipeline, and tells the controller.
-    async fn verify(&mut self, election: ElectionId, offer: &Pipeline) -> Result<(), SessionError> {
-        let config = offer.config.clone();
-        match self.client.verify_pipeline(election, config).await {
-            Ok(()) => self.tell_pipeline(offer.cookie, true).await,
-            Err(status) if is_refusal(&status) => self.refused(offer.cookie, &status).await,
-            Err(status) => return Err(status.into()),
-        }
-        Ok(())
-    }
-
-    /// Shows why the switch does not take a pipeline, and tells the controller that it does not.
-    async fn refused(&mut self, cookie: u64, status: &Status) {
-        tracing::warn!(detail = status.message(), "pipeline refused");
-        let detail = format!("{}: {}", code_name(status.code()), status.message());
-        self.status.refused = Some((cookie, detail));
-        self.publish(None);
-        self.tell_pipeline(cookie, false).await;
-    }
-
-    async fn tell_pipeline(&self, cookie: u64, accepted: bool) {
-        let event = TaskEvent::Pipeline {
-            switch: self.name.clone(),
-            cookie,
-            accepted,
-        };
-        // The controller takes events until it ends; then nobody needs them.
-        let _ = self.common.events.send(event).await;
-    }
-
-    /// Waits until there is another pipeline to run; returns the role then.
-    async fn wait_for_pipeline(&mut self, session: &mut Session) -> Result<Role, SessionError> {
-        loop {
-            tokio::select! {
-                biased;
-                role = next_role(session) => match role? {
-                    Role::Primary => {}
-                    other => return Ok(other),
-                },
-                () = self.mailbox.changed() => if self.take_news()? {
-                    return Ok(Role::Primary);
-                },
-            }
-        }
-    }
-
-    /// Presents this cluster to the switch until it accepts. Returns a role when it changed meanwhile.
-    async fn claim_or_wait(
-        &mut self,
-        session: &mut Session,
-        election: ElectionId,
-    ) -> Result<Option<Role>, SessionError> {
-        loop {
-            let claim = claim(&self.common, &self.client, election, self.revision);
-            match refusal(timed(self.node.claim(claim)).await, &self.common.cluster)? {
-                None => {
-                    self.behind = None;
-                    self.claimed = self.revision;
-                    return Ok(None);
-                }
-                Some(detail) => {
-                    tracing::warn!(%detail, "claim refused");
-                    self.behind = Some(detail);
-                    self.status.connected = false;
-                    self.publish(None);
-                }
-            }
-            tokio::select! {
-                biased;
-                role = next_role(session) => match role? {
-                    Role::Primary => {}
-                    other => return Ok(Some(other)),
-                },
-                () = tokio::time::sleep(CLAIM_DELAY) => {}
-            }
-        }
-    }
-
-    /// Makes the switch run our pipeline. True when that left it empty.
-    async fn prepare_pipeline(&mut self, election: ElectionId) -> Result<bool, SessionError> {
-        let running = self.client.running_pipeline().await?;
-        self.status.pipeline.clone_from(&self.pipeline.schema.name);
-        if running == RunningPipeline::Cookie(self.pipeline.cookie) {
-            return Ok(false);
-        }
-        if running != RunningPipeline::None {
-            // Another program behind the same tables keeps its entries; other tables can't.
-            let kept = self
-                .client
-                .push_pipeline(election, self.pipeline.config.clone(), true)
-                .await;
-            match kept {
-                Ok(()) => return Ok(false),
-                Err(status)
-                    if matches!(status.code(), Code::InvalidArgument | Code::Unimplemented) => {}
-                Err(status) => return Err(status.into()),
-            }
-        }
-        self.client
-            .push_pipeline(election, self.pipeline.config.clone(), false)
-            .await?;
-        Ok(true)
-    }
-
     async fn read(&mut self) -> Result<(), SessionError> {
         let state = tokio::time::timeout(READ_TIMEOUT, self.client.read_all(&self.pipeline.schema))
             .await
@@ -582,91 +477,6 @@ impl SwitchTask {
         // The controller takes events until it ends; then nobody needs them.
         let _ = self.common.events.send(event).await;
     }
-
-    fn publish(&mut self, error: Option<String>) {
-        let schema = &self.pipeline.schema;
-        let status = &mut self.status;
-        status.desired_entries = self.core.desired_count();
-        status.foreign_entries = self.core.foreign_count();
-        status.rejected = self.core.rejections();
-        status.rejected_groups = self.core.group_rejections().clone();
-        status.rejected_meters = self.core.meter_rejections().clone();
-        let used = self.core.table_use();
-        status.entries = schema
-            .tables()
-            .map(|table| {
-                let used = used.get(&table.id).copied().unwrap_or(0);
-                (
-                    table.name.clone(),
-                    TableUse {
-                        used,
-                        size: table.size,
-                    },
-                )
-            })
-            .collect();
-        let mut conditions = vec![Condition {
-            r#type: ConditionType::SwitchConnected,
-            status: status.connected,
-            detail: error.unwrap_or_default(),
-        }];
-        if let Some(detail) = &self.pipeline_error {
-            conditions.push(Condition {
-                r#type: ConditionType::PipelineReady,
-                status: false,
-                detail: detail.clone(),
-            });
-        }
-        let mut add = |r#type, detail: String| {
-            conditions.push(Condition {
-                r#type,
-                status: true,
-                detail,
-            })
-        };
-        if self.foreign_primary {
-            add(
-                ConditionType::ForeignPrimary,
-                "another client is primary; nothing is written".to_owned(),
-            );
-        }
-        if let Some(detail) = &self.behind {
-            add(ConditionType::EpochBehind, detail.clone());
-        }
-        if self.core.deletes_held() {
-            add(
-                ConditionType::MassDeleteHeld,
-                "nothing that was declared explains so many deletes".to_owned(),
-            );
-        }
-        if status.foreign_entries > 0 {
-            add(
-                ConditionType::ForeignEntries,
-                format!("{} entries of others", status.foreign_entries),
-            );
-        }
-        let (groups, meters) = (&status.rejected_groups, &status.rejected_meters);
-        let others = || groups.values().chain(meters.values());
-        if let Some(first) = status.rejected.values().chain(others()).next() {
-            let count = status.rejected.len() + others().count();
-            add(
-                ConditionType::EntriesRejected,
-                format!("{count} refused, one with {}: {}", first.code, first.detail),
-            );
-        }
-        status.conditions = conditions;
-        self.published.send_replace(Arc::new(status.clone()));
-        self.common.status_changed.notify_one();
-    }
-}
-
-/// Whether a switch says that it cannot run a pipeline, and not that something is in the way.
-fn is_refusal(status: &Status) -> bool {
-    use Code::{InvalidArgument, OutOfRange, ResourceExhausted, Unimplemented};
-    matches!(
-        status.code(),
-        InvalidArgument | Unimplemented | OutOfRange | ResourceExhausted
-    )
 }
 
 /// Reads the stream until the role changes.
@@ -683,44 +493,5 @@ async fn sleep(delay: Option<Duration>) {
     match delay {
         Some(delay) => tokio::time::sleep(delay).await,
         None => std::future::pending().await,
-    }
-}
-
-fn claim(
-    common: &Common,
-    client: &SwitchClient,
-    election: ElectionId,
-    revision: Revision,
-) -> node::ClaimRequest {
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the lower half is the epoch"
-    )]
-    let epoch = election.0 as u64;
-    node::ClaimRequest {
-        device_id: client.device.0,
-        cluster_id: common.cluster.clone(),
-        epoch,
-        revision: revision.0,
-    }
-}
-
-/// Why a claim was refused; `None` when it was accepted, or the target knows no claims.
-fn refusal(
-    answer: Result<node::ClaimResponse, Status>,
-    cluster: &str,
-) -> Result<Option<String>, Status> {
-    match answer {
-        Ok(answer) if answer.accepted => Ok(None),
-        Ok(answer) if answer.cluster_id != cluster => Ok(Some(format!(
-            "the switch belongs to cluster {}",
-            answer.cluster_id
-        ))),
-        Ok(answer) => Ok(Some(format!(
-            "the switch has seen r{} of epoch {}",
-            answer.revision, answer.epoch
-        ))),
-        Err(status) if status.code() == Code::Unimplemented => Ok(None),
-        Err(status) => Err(status),
     }
 }
