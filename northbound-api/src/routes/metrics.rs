@@ -6,7 +6,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use futures_util::future::join_all;
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -81,8 +81,7 @@ pub(crate) async fn metrics(call: Call) -> Answer {
         gauge.set(signed(value));
         registry.register(name, help, gauge);
     }
-    let mut text = String::new();
-    encode(&mut text, &registry)
+    let text = encode(&registry)
         .map_err(|_| Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR, "not encoded"))?;
     let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, media_type)], text).into_response())
@@ -241,6 +240,33 @@ fn of_ports(registry: &mut Registry, switches: Vec<PortsOf<'_>>) {
             }
         }
     }
+}
+
+/// The registry as text, in the order of names and labels: the encoder itself goes by a hash, which differs with each
+/// request.
+fn encode(registry: &Registry) -> Result<String, std::fmt::Error> {
+    let mut text = String::new();
+    encode_registry(&mut text, registry)?;
+    let mut families: Vec<(Vec<&str>, Vec<&str>)> = Vec::new();
+    for line in text.lines() {
+        match families.last_mut() {
+            Some((head, _)) if line.starts_with("# TYPE") => head.push(line),
+            Some((_, samples)) if !line.starts_with('#') => samples.push(line),
+            // A family begins with its `# HELP`.
+            _ => families.push((vec![line], Vec::new())),
+        }
+    }
+    families.sort_unstable();
+    let mut sorted = String::with_capacity(text.len());
+    for (head, mut samples) in families {
+        samples.sort_unstable();
+        for line in head.into_iter().chain(samples) {
+            sorted.push_str(line);
+            sorted.push('\n');
+        }
+    }
+    encode_eof(&mut sorted)?;
+    Ok(sorted)
 }
 
 fn signed(value: u64) -> i64 {

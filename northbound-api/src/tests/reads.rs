@@ -178,6 +178,30 @@ async fn metrics_have_a_line_for_each_switch() {
 }
 
 #[tokio::test]
+async fn metrics_come_in_the_order_of_names_and_labels() {
+    let lab = Lab::up().await;
+    let text = lab.get("/metrics").await.text;
+    let names: Vec<_> = (text.lines())
+        .filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next())
+        .collect();
+    assert!(names.len() > 15 && names.is_sorted(), "{names:?}");
+    for name in names {
+        let samples: Vec<_> = (text.lines())
+            .filter(|line| {
+                line.split(['{', ' '])
+                    .next()
+                    .is_some_and(|of| of.strip_suffix("_total").unwrap_or(of) == name)
+            })
+            .collect();
+        assert!(samples.is_sorted(), "{samples:#?}");
+        let at = text
+            .lines()
+            .skip_while(|line| !line.starts_with(&format!("# TYPE {name} ")));
+        assert_eq!(at.skip(1).take(samples.len()).collect::<Vec<_>>(), samples);
+    }
+}
+
+#[tokio::test]
 async fn a_link_goes_down_and_up_again() {
     let lab = Lab::up().await;
     let down = lab
