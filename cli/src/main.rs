@@ -1,4 +1,21 @@
 //! The `weft` command.
+//!
+//! How a command walks:
+//!
+//! ```text
+//!  args ─► become root, if only in a user namespace ─► commands/… ─► weft_lab: up, exec, test
+//!                                                         │ target: which lab, which controller
+//!                                                         └► weft_lab::client ─► REST ─► output
+//! ```
+//!
+//! 1. `args` is the command line; a mistake in it ends with status 64.
+//! 2. What builds or enters a lab needs root: a caller who is not root becomes it in a user namespace of his own.
+//! 3. `commands` has one file for each command, a thin layer: labs are `weft_lab`'s, everything else is a request to the API
+//!    of the lab or controller that `target` finds.
+//! 4. Results go to standard output, everything else to standard error (`output`); `failure` is how a command ends.
+//!
+//! The same binary is the processes of a lab: `weft dataplane`, `weft controller` and `weft contained` are started by it, not
+//! by people.
 
 mod args;
 mod commands;

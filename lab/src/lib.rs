@@ -9,6 +9,19 @@
 //!   weft up ──spawns──▶ data plane (PID 1) ──spawns, restarts──▶ controller ◀── REST
 //!      ◀── events (pipe) ──┘   hosts, switches, lab.sock   ◀──P4Runtime──┘
 //! ```
+//!
+//! How a lab walks:
+//!
+//! 1. [`up`] takes a [`plan`], the model of a file, starts the [`dataplane`] in namespaces of its own ([`user_namespace`]
+//!    when the caller is not root), and relays its events until the lab is ready.
+//! 2. The [`dataplane`] makes each [`host`]: a [`netns`], its devices and addresses by [`netlink`], the sockets of its
+//!    [`responders`]; then the switches, the [`control`] socket, and the controller, which the [`supervisor`] keeps alive.
+//! 3. Commands find the lab by its [`runtime_dir`] and [`info`]: [`exec`](mod@exec) enters a host, [`client`] asks the API,
+//!    [`capture`] writes what passes a port to a file.
+//! 4. [`test`](mod@test) runs a file's expectations: each probe is real traffic from inside a host, judged by what was
+//!    [`served`] and by which ways the switches saw it take. Programs of tests run [`contained`].
+//!
+//! [`doctor`] tells what of this a machine allows.
 
 pub mod capture;
 pub mod client;

@@ -1,7 +1,21 @@
 //! P4Runtime v1 and `weft.node.v1` on the wire, and the vocabulary that both ends share.
 //!
-//! A message enters as generated code ([`p4`], [`node`]), is checked against the pipeline's P4Info and becomes a
-//! vocabulary type ([`vocab`]); it leaves the same way back. Nothing here knows a table or a header field by name.
+//! How one update walks from the wire into a switch, and an entry back out:
+//!
+//! ```text
+//!  bytes ──tonic──► p4::v1::Update ──► codec ──► vocab::TableEntry ──► the switch's state
+//!                                        ▲ schema: the P4Info of the pipeline that runs
+//!  bytes ◄──tonic── p4::v1::Entity ◄── codec ◄── vocab::TableEntry ◄── the switch's state
+//! ```
+//!
+//! 1. Generated code ([`p4`], [`google`], [`node`]) takes the message from the wire.
+//! 2. [`codec`] decodes it. It asks [`schema`], which has checked a P4Info once and knows tables, actions and their fields
+//!    by id and by name; values are checked as [`bytes`] (P4Runtime §8.3).
+//! 3. What comes out is a plain value of [`vocab`]. A wrong message is an error for that update alone, and [`status`] makes
+//!    the answer of a batch from them (§12.3).
+//! 4. A value leaves the same way: whatever [`codec`] encodes it can decode.
+//!
+//! Nothing here knows a table or a header field by name, and nothing here does I/O.
 
 pub mod bytes;
 pub mod codec;

@@ -1,4 +1,22 @@
-//! What the end-to-end tests share: running the `weft` binary and labs that are taken down whatever happens.
+//! What the end-to-end tests share: running the `weft` binary, and labs that are taken down whatever happens.
+//!
+//! How a test walks:
+//!
+//! ```text
+//!  can_build_labs? ─► Lab::up(topology) ─► weft up --detach ─► real namespaces, switches, controller
+//!         │ no: SKIPPED, loudly              │ exec, api, get, status, weft: all by the command, as a user
+//!                                            ▼
+//!                             assertions on packets, answers, processes ─► drop: weft down
+//! ```
+//!
+//! 1. [`can_build_labs`] and [`has_programs`] say whether the machine can run the test, and print `SKIPPED` where not.
+//! 2. [`Lab::up`] builds a file of [`topology`] under a name of its own, so that tests run beside each other.
+//! 3. The test acts as a user does: [`Lab::exec`] and [`Lab::spawn`] run programs in hosts, [`Lab::api`] and [`Lab::get`] ask
+//!    the API, [`Lab::weft`] runs any command. [`wait_for`] polls with a bound; nothing sleeps and hopes.
+//! 4. When the [`Lab`] is dropped, also by a panic, it is taken down.
+//!
+//! The tests are in `tests/tests`, one file for each promise: `topologies.rs` runs every file of `topologies/`, `tidy/`
+//! checks the repository itself. Foreign clients are in `tests/python`; `tests/run` runs everything.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
