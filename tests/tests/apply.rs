@@ -22,7 +22,7 @@ const BLOCKED: &str = "flowsets:
 
 fn file(folder: &tempfile::TempDir, text: &str) -> PathBuf {
     let path = folder.path().join("guarded.yaml");
-    std::fs::write(&path, text).unwrap();
+    std::fs::write(&path, text).expect("the folder of the test can be written");
     path
 }
 
