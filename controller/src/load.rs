@@ -140,10 +140,8 @@ type Read = (Tree, Option<Document>, LoadErrors);
 
 fn read(bytes: &[u8], file: &str) -> Result<Read, LoadErrors> {
     if bytes.len() > MAX_FILE {
-        let detail = format!(
-            "the file has {} bytes, more than the {MAX_FILE} that are read",
-            bytes.len()
-        );
+        // The caller may have stopped reading there.
+        let detail = format!("the file has more than the {MAX_FILE} bytes that are read");
         return Err(LoadErrors::whole(file, "", None, Code::Malformed, detail));
     }
     let text = std::str::from_utf8(bytes).map_err(|error| {

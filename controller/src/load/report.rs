@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::tree::{Span, Tree};
+use super::tree::{MAX_ANCHORS, MAX_DEPTH, MAX_VALUES, Span, Tree};
 use crate::problem::{Code, FieldError};
 
 /// What is wrong with a file. Prints each mistake with place, excerpt and suggestion.
@@ -175,8 +175,28 @@ pub(super) fn yaml_message(error: &serde_saphyr::Error) -> String {
     } else if message.starts_with("budget breached: Documents") {
         "a second document begins here, a topology file has one".to_owned()
     } else if let Some(limit) = message.strip_prefix("budget breached: ") {
-        format!("the file is larger than what is read ({limit})")
+        limit_message(limit)
+    } else if message == "recursion limit exceeded" {
+        limit_message("Depth")
+    } else if message.starts_with("alias ") && message.contains(" exceeded") {
+        limit_message("Alias")
     } else {
         message.to_owned()
+    }
+}
+
+/// Which of the reader's limits the file breaks.
+fn limit_message(limit: &str) -> String {
+    let kind = limit.split([' ', '{']).next().unwrap_or(limit);
+    match kind {
+        "Depth" => format!("nested deeper than {MAX_DEPTH} levels"),
+        "Nodes" | "Events" => {
+            format!("the file has more than the {MAX_VALUES} values that are read")
+        }
+        "Anchors" => format!("the file has more than the {MAX_ANCHORS} anchors that are read"),
+        "Alias" | "Aliases" | "AliasAnchorRatio" | "RecordedAnchorEvents" => {
+            "the file's aliases stand for more than is read".to_owned()
+        }
+        _ => format!("the file is larger than what is read ({limit})"),
     }
 }

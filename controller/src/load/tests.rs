@@ -181,6 +181,34 @@ fn hostile_files_end_soon_in_an_error() {
 }
 
 #[test]
+fn limits_are_told_in_plain_words() {
+    let aliases = format!("a: &a [x, x]\nb: [{}]\n", vec!["*a"; 10_001].join(", "));
+    let anchors: String = (0..1_001).map(|n| format!("k{n}: &k{n} 1\n")).collect();
+    for (text, expected) in [
+        (
+            "[".repeat(50) + &"]".repeat(50),
+            "1:25: nested deeper than 24 levels",
+        ),
+        ("[".repeat(100_000), "nested deeper than 24 levels"),
+        (
+            "- x\n".repeat(300_000),
+            "200000:3: the file has more than the 200000 values that are read",
+        ),
+        (aliases, "aliases stand for more than is read"),
+        (anchors, "more than the 1000 anchors that are read"),
+        (
+            "y".repeat(MAX_FILE + 9),
+            "the file has more than the 4194304 bytes that are read",
+        ),
+    ] {
+        let error = model(text.as_bytes(), "lab.yaml", None).unwrap_err();
+        let said = error.to_string();
+        let said = said.lines().next().unwrap_or_default();
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+#[test]
 fn wrong_tests_are_told_in_plain_words() {
     for (test, expected) in [
         ("ping: a", "expected a map, found the text `a`"),

@@ -11,7 +11,13 @@ use serde::de;
 use serde_saphyr::{Location, Spanned};
 
 /// Deepest nesting. No spec goes below 12, and the YAML reader takes some 40 KiB of stack for each level.
-const MAX_DEPTH: usize = 24;
+pub(super) const MAX_DEPTH: usize = 24;
+
+/// Most values, keys included.
+pub(super) const MAX_VALUES: usize = 200_000;
+
+/// Most anchors that aliases can name.
+pub(super) const MAX_ANCHORS: usize = 1_000;
 
 /// Where something stands in a text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,10 +97,10 @@ impl Tree {
             with_snippet: false,
             budget: serde_saphyr::budget! {
                 max_depth: MAX_DEPTH,
-                max_events: 400_000,
-                max_nodes: 200_000,
+                max_events: 2 * MAX_VALUES,
+                max_nodes: MAX_VALUES,
                 max_aliases: 10_000,
-                max_anchors: 1_000,
+                max_anchors: MAX_ANCHORS,
                 max_documents: 1,
             },
             alias_limits: serde_saphyr::alias_limits! {
