@@ -89,7 +89,7 @@ fn a_lab_holds_what_its_file_says_and_nothing_that_it_said_before() {
     let wrong = lab.weft("apply", [path]);
     assert_eq!(wrong.status.code(), Some(65), "{}", text(&wrong));
     assert!(
-        text(&wrong).contains("guarded.yaml:11:"),
+        text(&wrong).contains("guarded.yaml:12:"),
         "{}",
         text(&wrong)
     );
@@ -127,7 +127,7 @@ fn a_file_whose_resources_cannot_be_builds_nothing() {
         "apply-wrong",
     ]);
     assert_eq!(up.status.code(), Some(65), "{}", text(&up));
-    assert!(text(&up).contains("guarded.yaml:11:"), "{}", text(&up));
+    assert!(text(&up).contains("guarded.yaml:12:"), "{}", text(&up));
     let labs = weft(["labs"]);
     assert!(!text(&labs).contains("apply-wrong"), "{}", text(&labs));
 }

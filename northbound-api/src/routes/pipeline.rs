@@ -15,11 +15,12 @@ use crate::request::{Call, Document, etag};
 use crate::view::{DeclarePipeline, Pipeline};
 
 /// Members of an answer that a request need not repeat.
-const COMPUTED: [&str; 9] = [
+const COMPUTED: [&str; 10] = [
     "name",
     "version",
     "tables",
     "actions",
+    "actionProfiles",
     "packetIn",
     "packetOut",
     "declared",
