@@ -1,7 +1,5 @@
 //! `weft apply`: what a file declares, at the start and later.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::path::PathBuf;
 
 use weft_tests::{Lab, can_build_labs, text, weft};
