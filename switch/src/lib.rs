@@ -36,6 +36,7 @@ pub mod host;
 mod interp;
 pub mod ir;
 mod limit;
+pub mod link;
 mod meter;
 pub mod observe;
 mod p4info;

@@ -14,9 +14,11 @@ use crate::packet::{Packet, Pool};
 use crate::vnet::{GSO_NONE, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, NEEDS_CSUM, VnetHdr};
 
 mod fragment;
+mod slice;
 mod tunnel;
 
 pub(crate) use fragment::fragment;
+pub(crate) use slice::{can_be_cut, slice};
 pub(crate) use tunnel::is_tunnelled;
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
@@ -190,6 +192,7 @@ fn cut(
         sent,
     };
     fix(&mut frame, layers, &place);
+    finish_checksum(&mut frame);
     (frame, len)
 }
 
@@ -202,7 +205,7 @@ struct Place {
     sent: usize,
 }
 
-/// Makes the copied headers right for one segment.
+/// Makes the copied headers right for what the frame holds now; the checksum is partial then.
 fn fix(frame: &mut Packet, layers: &Layers, place: &Place) {
     let len = frame.len();
     let ip_len = (len - layers.ip) as u16;
@@ -251,7 +254,6 @@ fn fix(frame: &mut Packet, layers: &Layers, place: &Place) {
         csum_offset: (field - layers.transport) as u16,
         ..VnetHdr::default()
     };
-    finish_checksum(frame);
 }
 
 /// Finds the innermost IP header of a frame, through tags, labels and a pseudowire, and its TCP or UDP header.
@@ -263,13 +265,13 @@ fn locate(bytes: &[u8], is_l2: bool) -> Option<Layers> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum IpVersion {
+pub(crate) enum IpVersion {
     V4,
     V6,
 }
 
 /// Finds the innermost IP header of a frame, through tags, labels and a pseudowire.
-pub(super) fn find_ip(bytes: &[u8], is_l2: bool) -> Option<(usize, IpVersion)> {
+pub(crate) fn find_ip(bytes: &[u8], is_l2: bool) -> Option<(usize, IpVersion)> {
     let mut at = 0;
     let mut ethertype = None;
     if is_l2 {

@@ -6,14 +6,14 @@ use crate::testing::*;
 use crate::vnet::GSO_ECN;
 
 /// Bytes that differ everywhere, so that a segment in a wrong place is seen.
-fn payload(len: usize) -> Vec<u8> {
+pub(super) fn payload(len: usize) -> Vec<u8> {
     (0..len)
         .map(|at| (at * 7 % 251) as u8 ^ (at / 251) as u8)
         .collect()
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Flow {
+pub(super) enum Flow {
     Tcp4,
     Tcp6,
     Udp4,
@@ -21,7 +21,7 @@ enum Flow {
 }
 
 impl Flow {
-    const ALL: [Self; 4] = [Self::Tcp4, Self::Tcp6, Self::Udp4, Self::Udp6];
+    pub(super) const ALL: [Self; 4] = [Self::Tcp4, Self::Tcp6, Self::Udp4, Self::Udp6];
 
     fn frame(self, payload: &[u8]) -> Vec<u8> {
         match self {
@@ -50,7 +50,7 @@ impl Flow {
     }
 
     /// A super-packet; its partial checksum is left as it is, since segmentation computes its own.
-    fn super_packet(self, payload: &[u8], gso_size: u16) -> Packet {
+    pub(super) fn super_packet(self, payload: &[u8], gso_size: u16) -> Packet {
         let mut packet = Packet::from_bytes(&self.frame(payload));
         packet.vnet = self.offload(gso_size);
         packet
