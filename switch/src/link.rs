@@ -34,7 +34,7 @@ pub use random::{StreamKey, WHOLE};
 use crate::datapath::Nanos;
 use crate::packet::{Packet, Pool};
 use impair::{Delays, Losses};
-use pieces::{Pieces, Unit};
+use pieces::{Pieces, Unit, ip_size};
 use queue::{Dropped, Queue};
 use random::{Purpose, Stream};
 
@@ -119,9 +119,9 @@ impl LinkCounters {
     }
 }
 
-/// One direction of a link.
+/// One direction of a link. With each packet goes a tag, of which its parts and its copies have their own.
 #[derive(Debug)]
-pub struct LinkDirection {
+pub struct LinkDirection<T> {
     profile: Profile,
     key: StreamKey,
     is_up: bool,
@@ -136,9 +136,11 @@ pub struct LinkDirection {
     corruptions: Stream,
     reorders: Stream,
     early: Stream,
-    pieces: Pieces,
+    pieces: Pieces<T>,
     counters: LinkCounters,
     dropped: Vec<Dropped>,
+    /// What was dropped since the caller asked last.
+    lost: Vec<(T, DropCause)>,
     units: Vec<Unit>,
 }
 
@@ -231,7 +233,7 @@ impl OnWay {
     }
 }
 
-impl LinkDirection {
+impl<T: Clone> LinkDirection<T> {
     /// A direction that is up and empty. Its randomness is that of `key`.
     ///
     /// # Errors
@@ -256,6 +258,7 @@ impl LinkDirection {
             pieces: Pieces::default(),
             counters: LinkCounters::default(),
             dropped: Vec::new(),
+            lost: Vec::new(),
             units: Vec::new(),
         })
     }
@@ -340,7 +343,7 @@ impl LinkDirection {
     }
 
     /// Sends a packet onto the link.
-    pub fn offer(&mut self, packet: Packet, framing: Framing, now: Nanos, pool: &mut Pool) {
+    pub fn offer(&mut self, packet: Packet, tag: T, framing: Framing, now: Nanos, pool: &mut Pool) {
         self.advance(now);
         let refused = if !self.is_up {
             Some(DropCause::Down)
@@ -353,7 +356,8 @@ impl LinkDirection {
         };
         let apart = refused.is_none() && self.profile.takes_segments_apart();
         let mut units = std::mem::take(&mut self.units);
-        self.pieces.add(packet, framing, apart, now, &mut units);
+        self.pieces
+            .add(packet, tag, framing, apart, now, &mut units);
         for unit in units.drain(..) {
             self.counters.entered += u64::from(unit.count);
             self.counters.entered_bytes += u64::from(unit.bytes);
@@ -374,6 +378,11 @@ impl LinkDirection {
         self.count_drops(pool);
     }
 
+    /// The tags of what was dropped since the last call, one for each segment or packet that had a fate of its own.
+    pub fn drops(&mut self) -> std::vec::Drain<'_, (T, DropCause)> {
+        self.lost.drain(..)
+    }
+
     /// When there is something to do next: a packet arrives, or the line is free for another one.
     pub fn next_event(&self) -> Option<Nanos> {
         let is_waiting = self.queue.as_ref().is_some_and(|queue| !queue.is_empty());
@@ -382,7 +391,7 @@ impl LinkDirection {
     }
 
     /// Appends the packets that have arrived, in order.
-    pub fn poll(&mut self, now: Nanos, pool: &mut Pool, out: &mut Vec<Packet>) {
+    pub fn poll(&mut self, now: Nanos, pool: &mut Pool, out: &mut Vec<(Packet, T)>) {
         self.advance(now);
         let mut joined: Option<(Unit, u32)> = None;
         while let Some(unit) = self.on_way.pop(now) {
@@ -406,7 +415,7 @@ impl LinkDirection {
         self.count_drops(pool);
     }
 
-    fn deliver(&mut self, run: &Unit, uses: u32, pool: &mut Pool, out: &mut Vec<Packet>) {
+    fn deliver(&mut self, run: &Unit, uses: u32, pool: &mut Pool, out: &mut Vec<(Packet, T)>) {
         self.counters.left += u64::from(run.count);
         self.counters.left_bytes += u64::from(run.bytes);
         out.extend(self.pieces.take(run, uses, pool));
@@ -465,13 +474,15 @@ impl LinkDirection {
         let Some(mtu) = self.profile.mtu else {
             return false;
         };
-        let size = Pieces::ip_size(packet, framing.is_l2);
+        let size = ip_size(packet, framing.is_l2);
         size.is_some_and(|size| size > mtu as usize)
     }
 
     fn count_drops(&mut self, pool: &mut Pool) {
         for Dropped { unit, cause } in self.dropped.drain(..) {
             self.counters.dropped[cause as usize] += u64::from(unit.count);
+            let tag = self.pieces.tag(unit.parent).cloned();
+            self.lost.extend(tag.map(|tag| (tag, cause)));
             self.pieces.release(unit.parent, 1, pool);
         }
     }

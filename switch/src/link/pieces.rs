@@ -45,17 +45,18 @@ pub struct Framing {
 
 /// A packet of which something is on the link.
 #[derive(Debug)]
-struct Parent {
+struct Parent<T> {
     packet: Packet,
+    tag: T,
     is_l2: bool,
     /// Units of it that exist.
     uses: u32,
 }
 
 /// All packets that are on one direction of a link.
-#[derive(Debug, Default)]
-pub(super) struct Pieces {
-    parents: Vec<Option<Parent>>,
+#[derive(Debug)]
+pub(super) struct Pieces<T> {
+    parents: Vec<Option<Parent<T>>>,
     free: Vec<u32>,
     /// Bytes that the packets take.
     pub(super) held: usize,
@@ -70,11 +71,22 @@ struct Header {
     is_ect: bool,
 }
 
-impl Pieces {
+impl<T> Default for Pieces<T> {
+    fn default() -> Self {
+        Self {
+            parents: Vec::new(),
+            free: Vec::new(),
+            held: 0,
+        }
+    }
+}
+
+impl<T: Clone> Pieces<T> {
     /// Takes a packet in and appends its units: one for each wire segment, or one for all.
     pub(super) fn add(
         &mut self,
         packet: Packet,
+        tag: T,
         framing: Framing,
         apart: bool,
         now: Nanos,
@@ -92,6 +104,7 @@ impl Pieces {
             is_l2: framing.is_l2,
             uses: u32::from(parts),
             packet,
+            tag,
         });
         let unit = |first: u16, count: u16, bytes: usize| Unit {
             parent,
@@ -114,12 +127,6 @@ impl Pieces {
         units.push(unit(segments - 1, 1, last));
     }
 
-    /// Bytes of the IP packet in the largest wire segment; `None` where there is no IP packet.
-    pub(super) fn ip_size(packet: &Packet, is_l2: bool) -> Option<usize> {
-        let (at, _) = segment::find_ip(packet.head(), is_l2)?;
-        Some(packet.largest_segment().saturating_sub(at))
-    }
-
     /// One more unit of a packet that has one.
     pub(super) fn copy(&mut self, unit: &Unit) {
         if let Some(Some(parent)) = self.parents.get_mut(unit.parent as usize) {
@@ -127,39 +134,47 @@ impl Pieces {
         }
     }
 
+    /// What goes with a packet.
+    pub(super) fn tag(&self, parent: u32) -> Option<&T> {
+        let parent = self.parents.get(parent as usize)?.as_ref()?;
+        Some(&parent.tag)
+    }
+
     /// Lets go of `uses` units of a packet.
     pub(super) fn release(&mut self, parent: u32, uses: u32, pool: &mut Pool) {
-        if let Some(packet) = self.let_go(parent, uses) {
-            pool.recycle(packet);
+        if let Some(gone) = self.let_go(parent, uses) {
+            pool.recycle(gone.packet);
         }
     }
 
-    /// The packet that `uses` joined units make, which are let go of.
-    pub(super) fn take(&mut self, unit: &Unit, uses: u32, pool: &mut Pool) -> Option<Packet> {
+    /// The packet that `uses` joined units make, which are let go of, and what goes with it.
+    pub(super) fn take(&mut self, unit: &Unit, uses: u32, pool: &mut Pool) -> Option<(Packet, T)> {
         let parent = self.parents.get(unit.parent as usize)?.as_ref()?;
         let is_l2 = parent.is_l2;
         let is_whole = unit.first == 0 && u32::from(unit.count) == parent.packet.segments();
-        let mut packet = if is_whole && parent.uses == uses {
-            self.let_go(unit.parent, uses)?
+        let (mut packet, tag) = if is_whole && parent.uses == uses {
+            let gone = self.let_go(unit.parent, uses)?;
+            (gone.packet, gone.tag)
         } else {
+            let tag = parent.tag.clone();
             let packet = if is_whole {
                 Some(pool.copy(&parent.packet))
             } else {
                 segment::slice(&parent.packet, is_l2, unit.first, unit.count, pool)
             };
             self.release(unit.parent, uses, pool);
-            packet?
+            (packet?, tag)
         };
         if unit.is_marked {
             mark(&mut packet, is_l2);
         }
-        Some(match unit.corrupt {
-            Some(random) => corrupt(packet, is_l2, random, pool),
-            None => packet,
-        })
+        if let Some(random) = unit.corrupt {
+            packet = corrupt(packet, is_l2, random, pool);
+        }
+        Some((packet, tag))
     }
 
-    fn insert(&mut self, parent: Parent) -> u32 {
+    fn insert(&mut self, parent: Parent<T>) -> u32 {
         self.held += parent.packet.len();
         if let Some(index) = self.free.pop() {
             self.parents[index as usize] = Some(parent);
@@ -169,7 +184,7 @@ impl Pieces {
         (self.parents.len() - 1) as u32
     }
 
-    fn let_go(&mut self, index: u32, uses: u32) -> Option<Packet> {
+    fn let_go(&mut self, index: u32, uses: u32) -> Option<Parent<T>> {
         let slot = self.parents.get_mut(index as usize)?;
         let parent = slot.as_mut()?;
         parent.uses = parent.uses.saturating_sub(uses);
@@ -179,7 +194,7 @@ impl Pieces {
         let parent = slot.take()?;
         self.free.push(index);
         self.held -= parent.packet.len();
-        Some(parent.packet)
+        Some(parent)
     }
 }
 
@@ -215,6 +230,12 @@ impl Header {
             is_ect: ecn != 0,
         }
     }
+}
+
+/// Bytes of the IP packet in the largest wire segment; `None` where there is no IP packet.
+pub(super) fn ip_size(packet: &Packet, is_l2: bool) -> Option<usize> {
+    let (at, _) = segment::find_ip(packet.head(), is_l2)?;
+    Some(packet.largest_segment().saturating_sub(at))
 }
 
 /// Sets "congestion experienced" (RFC 3168 §5) in the innermost IP header.

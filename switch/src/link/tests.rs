@@ -24,7 +24,7 @@ fn key() -> StreamKey {
     StreamKey::new(5, "a--b", 0)
 }
 
-fn direction(profile: Profile) -> LinkDirection {
+fn direction(profile: Profile) -> LinkDirection<()> {
     LinkDirection::new(key(), profile).unwrap()
 }
 
@@ -62,12 +62,12 @@ fn super_packet(segments: usize, size: u16) -> Packet {
 }
 
 /// Runs a direction until nothing is left; what arrives, with the time of its arrival.
-fn drain(link: &mut LinkDirection, pool: &mut Pool) -> Vec<(u64, Packet)> {
+fn drain(link: &mut LinkDirection<()>, pool: &mut Pool) -> Vec<(u64, Packet)> {
     let mut arrived = Vec::new();
     let mut out = Vec::new();
     while let Some(at) = link.next_event() {
         link.poll(at, pool, &mut out);
-        arrived.extend(out.drain(..).map(|packet| (at.0, packet)));
+        arrived.extend(out.drain(..).map(|(packet, ())| (at.0, packet)));
     }
     arrived
 }
@@ -81,7 +81,7 @@ fn conserves(counters: &LinkCounters) -> bool {
 fn a_wire_delivers_at_once_and_in_order() {
     let (mut link, mut pool) = (direction(Profile::default()), Pool::default());
     for index in 0..3 {
-        link.offer(datagram(index, 100), L2, Nanos(7), &mut pool);
+        link.offer(datagram(index, 100), (), L2, Nanos(7), &mut pool);
     }
     let arrived = drain(&mut link, &mut pool);
     let seen: Vec<_> = arrived
@@ -101,7 +101,7 @@ fn a_rate_and_a_delay_add_up_to_the_nanosecond() {
     let (mut link, mut pool) = (direction(profile), Pool::default());
     // 42 bytes of headers; a byte takes a microsecond.
     for index in 0..3 {
-        link.offer(datagram(index, 958), L2, Nanos(500), &mut pool);
+        link.offer(datagram(index, 958), (), L2, Nanos(500), &mut pool);
     }
     let times: Vec<u64> = drain(&mut link, &mut pool)
         .iter()
@@ -124,7 +124,7 @@ fn a_rate_does_not_drift() {
     };
     let (mut link, mut pool) = (direction(profile), Pool::default());
     for index in 0..3000 {
-        link.offer(datagram(index, 58), L2, Nanos(0), &mut pool);
+        link.offer(datagram(index, 58), (), L2, Nanos(0), &mut pool);
     }
     let arrived = drain(&mut link, &mut pool);
     assert_eq!(arrived.len(), 3000);
@@ -159,7 +159,7 @@ fn a_marked_packet_has_a_right_header_checksum() {
     };
     let (mut link, mut pool) = (direction(profile), Pool::default());
     for _ in 0..900 {
-        link.offer(fixed.clone(), L2, Nanos(0), &mut pool);
+        link.offer(fixed.clone(), (), L2, Nanos(0), &mut pool);
     }
     let arrived = drain(&mut link, &mut pool);
     assert_eq!(arrived.len(), 900);
@@ -186,7 +186,7 @@ fn a_corrupt_packet_differs_in_one_bit_and_fails_its_checksum() {
     let packet = super_packet(4, 1000);
     let mut good = Vec::new();
     without_offloads(packet.clone(), true, &mut pool, &mut good);
-    link.offer(packet, L2, Nanos(0), &mut pool);
+    link.offer(packet, (), L2, Nanos(0), &mut pool);
     let arrived = drain(&mut link, &mut pool);
     assert_eq!(arrived.len(), 4);
     for ((_, bad), good) in arrived.iter().zip(&good) {
@@ -213,6 +213,7 @@ fn reordered_packets_are_spared_the_delay() {
     for index in 0..400 {
         link.offer(
             datagram(index, 60),
+            (),
             L2,
             Nanos(u64::from(index) * 1000),
             &mut pool,
@@ -242,6 +243,7 @@ fn jitter_alone_keeps_the_order() {
     for index in 0..500 {
         link.offer(
             datagram(index, 60),
+            (),
             L2,
             Nanos(u64::from(index) * 10_000),
             &mut pool,
@@ -263,16 +265,35 @@ fn a_link_that_goes_down_loses_what_is_on_it() {
     };
     let (mut link, mut pool) = (direction(profile), Pool::default());
     for index in 0..10 {
-        link.offer(datagram(index, 60), L2, Nanos(0), &mut pool);
+        link.offer(datagram(index, 60), (), L2, Nanos(0), &mut pool);
     }
     link.set_up(false, Nanos(MILLISECOND), &mut pool);
-    link.offer(datagram(10, 60), L2, Nanos(MILLISECOND), &mut pool);
+    link.offer(datagram(10, 60), (), L2, Nanos(MILLISECOND), &mut pool);
     assert_eq!(link.next_event(), None);
     assert_eq!(link.counters().dropped_by(DropCause::Down), 11);
     link.set_up(true, Nanos(2 * MILLISECOND), &mut pool);
-    link.offer(datagram(11, 60), L2, Nanos(2 * MILLISECOND), &mut pool);
+    link.offer(datagram(11, 60), (), L2, Nanos(2 * MILLISECOND), &mut pool);
     assert_eq!(drain(&mut link, &mut pool).len(), 1);
     assert!(conserves(&link.counters()));
+}
+
+#[test]
+fn a_tag_goes_with_each_part_and_is_given_back_with_each_loss() {
+    let profile = Profile {
+        loss: Loss::Trace([true, false, false].into()),
+        ..Profile::default()
+    };
+    let mut link = LinkDirection::new(key(), profile).unwrap();
+    let (mut pool, mut out) = (Pool::default(), Vec::new());
+    link.offer(super_packet(6, 700), 'x', L2, Nanos(0), &mut pool);
+    link.poll(Nanos(0), &mut pool, &mut out);
+    let parts: Vec<_> = out
+        .iter()
+        .map(|(packet, tag)| (packet.segments(), *tag))
+        .collect();
+    assert_eq!(parts, [(2, 'x'), (2, 'x')]);
+    let lost: Vec<_> = link.drops().collect();
+    assert_eq!(lost, [('x', DropCause::Loss); 2]);
 }
 
 #[test]
@@ -283,10 +304,10 @@ fn the_mtu_bounds_the_ip_packet_of_each_segment() {
     };
     let (mut link, mut pool) = (direction(profile), Pool::default());
     // 28 bytes of IPv4 and UDP, 40 of IPv4 and TCP.
-    link.offer(datagram(0, 1372), L2, Nanos(0), &mut pool);
-    link.offer(datagram(1, 1373), L2, Nanos(0), &mut pool);
-    link.offer(super_packet(20, 1360), L2, Nanos(0), &mut pool);
-    link.offer(super_packet(20, 1361), L2, Nanos(0), &mut pool);
+    link.offer(datagram(0, 1372), (), L2, Nanos(0), &mut pool);
+    link.offer(datagram(1, 1373), (), L2, Nanos(0), &mut pool);
+    link.offer(super_packet(20, 1360), (), L2, Nanos(0), &mut pool);
+    link.offer(super_packet(20, 1361), (), L2, Nanos(0), &mut pool);
     assert_eq!(drain(&mut link, &mut pool).len(), 2);
     assert_eq!(link.counters().dropped_by(DropCause::Mtu), 21);
 }
@@ -302,7 +323,7 @@ fn what_labels_and_tags_add_does_not_count() {
         is_l2: true,
         uncounted: 26,
     };
-    link.offer(datagram(0, 984), framing, Nanos(0), &mut pool);
+    link.offer(datagram(0, 984), (), framing, Nanos(0), &mut pool);
     assert_eq!(drain(&mut link, &mut pool)[0].0, MILLISECOND);
 }
 
@@ -325,9 +346,9 @@ fn codel_keeps_a_standing_queue_short_and_tail_drop_does_not() {
             while let Some(at) = link.next_event().filter(|at| at.0 <= now) {
                 link.poll(at, &mut pool, &mut out);
                 let came = |packet: &Packet| u64::from(number(packet)) * MILLISECOND;
-                waits.extend(out.drain(..).map(|packet| at.0 - came(&packet)));
+                waits.extend(out.drain(..).map(|(packet, ())| at.0 - came(&packet)));
             }
-            link.offer(datagram(index, 958), L2, Nanos(now), &mut pool);
+            link.offer(datagram(index, 958), (), L2, Nanos(now), &mut pool);
         }
         waits.sort_unstable();
         (waits[waits.len() / 2], link.counters())
@@ -367,11 +388,11 @@ fn flows_share_a_fair_queue_evenly() {
             let mut packet = datagram(flow, 958);
             packet.head_mut()[37] = flow as u8 + 1;
             if flow == 0 || step % 2 == 0 {
-                link.offer(packet, L2, now, &mut pool);
+                link.offer(packet, (), L2, now, &mut pool);
             }
         }
         link.poll(now, &mut pool, &mut out);
-        for packet in out.drain(..) {
+        for (packet, ()) in out.drain(..) {
             arrived[number(&packet) as usize] += 1;
         }
     }
@@ -473,9 +494,9 @@ proptest! {
         let (mut link, mut pool, mut out) = (direction(profile), Pool::default(), Vec::new());
         for (index, (at, len)) in traffic.iter().enumerate() {
             if index % 5 == 4 {
-                link.offer(super_packet(1 + len / 200, 700), L2, Nanos(*at), &mut pool);
+                link.offer(super_packet(1 + len / 200, 700), (), L2, Nanos(*at), &mut pool);
             } else {
-                link.offer(datagram(index as u32, *len), L2, Nanos(*at), &mut pool);
+                link.offer(datagram(index as u32, *len), (), L2, Nanos(*at), &mut pool);
             }
             prop_assert!(conserves(&link.counters()), "{:?}", link.counters());
             link.poll(Nanos(*at), &mut pool, &mut out);
@@ -504,9 +525,9 @@ proptest! {
                     link.poll(Nanos(next_look), &mut pool, &mut out);
                     next_look += steps.next().unwrap() + 1;
                 }
-                link.offer(datagram(index as u32, *len), L2, Nanos(*at), &mut pool);
+                link.offer(datagram(index as u32, *len), (), L2, Nanos(*at), &mut pool);
             }
-            out.extend(drain(&mut link, &mut pool).into_iter().map(|(_, packet)| packet));
+            out.extend(drain(&mut link, &mut pool).into_iter().map(|(_, packet)| (packet, ())));
             (out, link.counters())
         };
         prop_assert_eq!(run(&looks), run(&[]));
@@ -530,7 +551,7 @@ proptest! {
                     without_offloads(packet, true, &mut pool, &mut frames);
                 }
                 for frame in frames {
-                    link.offer(frame, L2, Nanos(now), &mut pool);
+                    link.offer(frame, (), L2, Nanos(now), &mut pool);
                 }
             }
             let mut arrived = Vec::new();
@@ -564,9 +585,9 @@ proptest! {
             while let Some(due) = link.next_event().filter(|due| due.0 <= *at) {
                 let mut out = Vec::new();
                 link.poll(due, &mut pool, &mut out);
-                arrivals.extend(out.iter().map(number));
+                arrivals.extend(out.iter().map(|(packet, ())| number(packet)));
             }
-            link.offer(datagram(index as u32, *len), L2, Nanos(*at), &mut pool);
+            link.offer(datagram(index as u32, *len), (), L2, Nanos(*at), &mut pool);
             let now = u128::from(*at) * u128::from(rate);
             let waiting = account.iter().filter(|(begin, _, _)| *begin > now).count();
             let begin = account.last().map_or(now, |last| last.1.max(now));
