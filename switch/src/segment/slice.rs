@@ -1,13 +1,13 @@
 //! A part of a super-packet: a shorter super-packet, or one segment of it, with its checksum still partial.
 
-use super::{Place, fix, locate};
+use super::{Place, fix, tunnel};
 use crate::packet::{Packet, Pool};
 use crate::vnet::VnetHdr;
 
 /// Whether a packet is a super-packet whose segments [`slice`] can give.
 pub(crate) fn can_be_cut(packet: &Packet, is_l2: bool) -> bool {
     packet.segments() > 1
-        && locate(packet.head(), is_l2).is_some_and(|layers| layers.payload < packet.len())
+        && tunnel::layers(packet, is_l2).is_some_and(|layers| layers.payload < packet.len())
 }
 
 /// The `count` wire segments of a super-packet from the one numbered `first` on, in a packet of their own; `None` where
@@ -19,7 +19,7 @@ pub(crate) fn slice(
     count: u16,
     pool: &mut Pool,
 ) -> Option<Packet> {
-    let layers = locate(packet.head(), is_l2)?;
+    let layers = tunnel::layers(packet, is_l2)?;
     let size = usize::from(packet.vnet.gso_size);
     let sent = usize::from(first) * size;
     let from = layers.payload + sent;
@@ -39,6 +39,7 @@ pub(crate) fn slice(
         sent,
     };
     fix(&mut part, &layers, &place);
+    tunnel::fix_outer(&mut part, is_l2, layers.ip, first);
     if len > size {
         part.vnet = VnetHdr {
             gso_type: packet.vnet.gso_type,
