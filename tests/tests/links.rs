@@ -116,7 +116,7 @@ fn traffic_goes_another_way_when_its_link_breaks_and_both_ways_when_it_is_back()
 }
 
 #[test]
-fn a_metric_moves_traffic_without_loss() {
+fn a_metric_moves_traffic_and_little_is_lost() {
     if !can_build_labs("a_metric_moves_traffic") {
         return;
     }
